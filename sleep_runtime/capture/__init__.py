@@ -1,0 +1,1 @@
+"""Bytes to events, and what must not leave them."""

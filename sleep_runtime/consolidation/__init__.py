@@ -1,0 +1,1 @@
+"""The decisions of a night: pure functions over data."""

@@ -1,0 +1,1 @@
+"""The nouns of the runtime. Pydantic and the standard library only; no I/O, no clock."""

@@ -1,0 +1,91 @@
+"""Event: one thing that happened while an agent worked."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from sleep_runtime.core.scope import Scope
+
+MAX_ID_CHARS = 200
+MAX_NAME_CHARS = 500
+MAX_TEXT_CHARS = 1_000_000
+
+
+class EventKind(StrEnum):
+    MESSAGE = "message"
+    TOOL_CALL = "tool_call"
+    TOOL_RESULT = "tool_result"
+    RETRIEVAL = "retrieval"
+    ERROR = "error"
+    CORRECTION = "correction"
+    FEEDBACK = "feedback"
+
+
+class Role(StrEnum):
+    HUMAN = "human"
+    AGENT = "agent"
+    TOOL = "tool"
+    SYSTEM = "system"
+
+
+class Trust(StrEnum):
+    """Whose word it is. Only a person's word may become a rule (promise P8)."""
+
+    HUMAN = "human"
+    AGENT = "agent"
+    UNTRUSTED = "untrusted"
+
+    @property
+    def rank(self) -> int:
+        return {"human": 2, "agent": 1, "untrusted": 0}[self.value]
+
+
+def derive_trust(role: Role) -> Trust:
+    """Trust follows from who speaks, never from what the payload claims.
+
+    Tool output is untrusted whatever it says. System text is the harness speaking: it may inform
+    like an agent, but it is nobody's correction.
+    """
+    if role is Role.HUMAN:
+        return Trust.HUMAN
+    if role is Role.TOOL:
+        return Trust.UNTRUSTED
+    return Trust.AGENT
+
+
+class Event(BaseModel):
+    """The public native event, version 1. ``id`` is made by the client and is the idempotency key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False)
+
+    id: Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS)]
+    ts: AwareDatetime
+    scope: Scope
+    session: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
+    agent: Annotated[str, Field(max_length=MAX_NAME_CHARS)] = ""
+    kind: EventKind
+    role: Role
+    text: Annotated[str, Field(max_length=MAX_TEXT_CHARS)] = ""
+    about: dict[
+        Annotated[str, Field(min_length=1, max_length=100)], Annotated[str, Field(max_length=500)]
+    ] = Field(default_factory=dict, max_length=20)
+    data: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def trust(self) -> Trust:
+        return derive_trust(self.role)
+
+
+class StoredEvent(BaseModel):
+    """An event as the journal gives it back: with its place in the order of arrival."""
+
+    model_config = ConfigDict(frozen=True)
+
+    seq: int
+    event: Event
+    trust: Trust
+    received_at: datetime

@@ -1,0 +1,107 @@
+"""Note: durable knowledge at one scope, as a chain of revisions that are never edited in place."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sleep_runtime.core.event import Trust
+from sleep_runtime.core.observation import Claim
+from sleep_runtime.core.scope import Scope
+
+
+class NoteStatus(StrEnum):
+    CANDIDATE = "candidate"
+    ACTIVE = "active"
+    SUPERSEDED = "superseded"
+    RETIRED = "retired"
+    QUARANTINED = "quarantined"
+
+
+class Support(BaseModel):
+    """How many distinct events, sessions, people and days speak for a note."""
+
+    model_config = ConfigDict(frozen=True)
+
+    events: int = 0
+    sessions: int = 0
+    people: int = 0
+    days: int = 0
+
+
+class Evidence(BaseModel):
+    """One event that speaks for (or, ``weight`` < 0, against) a note."""
+
+    model_config = ConfigDict(frozen=True)
+
+    event_id: str
+    observation_id: str
+    scope: Scope
+    session: str
+    person: str
+    ts: datetime
+    trust: Trust
+    weight: float = 1.0
+
+
+class Note(BaseModel):
+    """One revision of a note. ``valid_*``: true in the world; ``recorded_at``: known to us."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    scope: Scope
+    claim: Claim
+    status: NoteStatus
+    confidence: float = Field(ge=0, le=1)
+    support: Support = Support()
+    trust: Trust = Trust.HUMAN
+    helpful: int = 0
+    harmful: int = 0
+    valid_from: datetime
+    valid_to: datetime | None = None
+    recorded_at: datetime
+    superseded_by: str = ""
+    revision: int = 1
+    evidence: tuple[str, ...] = ()
+    reason: str = ""
+
+    def public(self) -> dict[str, Any]:
+        """The note in the public JSON contract, version 1."""
+        claim = self.claim
+        return {
+            "id": self.id,
+            "statement": claim.statement,
+            "kind": claim.kind.value,
+            "tier": self.scope.tier.label,
+            "scope": str(self.scope),
+            "subject": claim.subject,
+            "aspect": claim.aspect,
+            "value": claim.value,
+            "applies_when": claim.applies_when,
+            "about": dict(claim.about),
+            "status": self.status.value,
+            "confidence": round(self.confidence, 4),
+            "support": self.support.model_dump(),
+            "helpful": self.helpful,
+            "harmful": self.harmful,
+            "valid_from": self.valid_from.isoformat(),
+            "valid_to": self.valid_to.isoformat() if self.valid_to else None,
+            "recorded_at": self.recorded_at.isoformat(),
+            "superseded_by": self.superseded_by or None,
+            "revision": self.revision,
+            "evidence": list(self.evidence),
+            "reason": self.reason,
+        }
+
+
+class Dossier(BaseModel):
+    """A note's newest revision with everything that speaks for it: what a decision is made on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    note: Note
+    evidence: tuple[Evidence, ...] = ()

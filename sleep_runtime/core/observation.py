@@ -1,0 +1,122 @@
+"""Observation: what the Generator distilled from one session, once, for every tier to work on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sleep_runtime.core.event import EventKind, Role, Trust
+from sleep_runtime.core.scope import Scope
+
+
+class NoteKind(StrEnum):
+    CORRECTION = "correction"
+    PROCEDURE = "procedure"
+    PREFERENCE = "preference"
+    CONVENTION = "convention"
+    FACT = "fact"
+    PITFALL = "pitfall"
+
+
+class Durability(StrEnum):
+    STANDING = "standing"
+    ONE_OFF = "one_off"
+    UNCLEAR = "unclear"
+
+
+class Claim(BaseModel):
+    """What is said, apart from who said it. ``value`` is the answer to (subject, aspect)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    statement: str = Field(min_length=1, max_length=400)
+    kind: NoteKind
+    subject: str = Field(default="", max_length=120)
+    aspect: str = Field(default="", max_length=120)
+    value: str = Field(default="", max_length=200)
+    applies_when: str = Field(default="", max_length=200)
+    about: dict[str, str] = Field(default_factory=dict)
+
+
+class Turn(BaseModel):
+    """One event as an engine reads it: redacted, cut to length, named by its event id."""
+
+    model_config = ConfigDict(frozen=True)
+
+    event_id: str
+    ts: datetime
+    role: Role
+    kind: EventKind
+    trust: Trust
+    text: str
+    about: dict[str, str] = Field(default_factory=dict)
+
+
+class SessionInput(BaseModel):
+    """The part of one session that a run distils. ``context`` was distilled before: read only."""
+
+    model_config = ConfigDict(frozen=True)
+
+    scope: Scope
+    session: str
+    turns: tuple[Turn, ...]
+    context: tuple[Turn, ...] = ()
+
+
+class Draft(BaseModel):
+    """An engine's suggestion for an observation, before the grounding check."""
+
+    model_config = ConfigDict(frozen=True)
+
+    claim: Claim
+    durability: Durability
+    evidence: tuple[str, ...] = Field(min_length=1, max_length=50)
+    why: str = Field(default="", max_length=400)
+
+
+class Usage(BaseModel):
+    """What engine calls cost. Tokens are the engine's own count; 0 where it has none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            calls=self.calls + other.calls,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+        )
+
+
+class Distillation(BaseModel):
+    """An engine's answer for one session. A ``problem`` means no usable answer: nothing changes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    drafts: tuple[Draft, ...] = ()
+    problem: str = ""
+    usage: Usage = Usage()
+
+
+class Observation(BaseModel):
+    """A grounded draft with its provenance. ``seq`` is its place in the ledger, 0 before it is stored."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    scope: Scope
+    session: str
+    person: str
+    ts: datetime
+    claim: Claim
+    durability: Durability
+    trust: Trust
+    evidence: tuple[str, ...]
+    feedback_on: str = ""
+    helpful: bool | None = None
+    seq: int = 0

@@ -1,0 +1,98 @@
+"""Policy: every number a decision depends on, with its unit in its name.
+
+These models are sections of the configuration; decisions take them as arguments.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TriggerPolicy(_Section):
+    """When a scope's night is due."""
+
+    cadence_s: float = Field(default=4 * 3600.0, gt=0, description="a night at least this often")
+    jitter: float = Field(
+        default=0.1, ge=0, le=0.5, description="share of the cadence by which scopes are spread"
+    )
+    backlog_events: int = Field(default=500, gt=0, description="pending events that start a night")
+    backlog_tokens: int = Field(
+        default=200_000, gt=0, description="pending tokens that start a night"
+    )
+    cooldown_s: float = Field(
+        default=600.0, ge=0, description="shortest time between two nights of one scope"
+    )
+
+
+class GeneratePolicy(_Section):
+    """What the Generator reads and how much of it."""
+
+    max_turn_chars: int = Field(
+        default=4000, gt=0, description="longer turns are cut in the middle"
+    )
+    max_session_turns: int = Field(
+        default=200, gt=0, description="longer sessions are read in parts of this many turns"
+    )
+    context_turns: int = Field(
+        default=6, ge=0, description="turns before the part that are read along, not distilled"
+    )
+    max_drafts_per_session: int = Field(default=20, gt=0)
+    max_statement_words: int = Field(default=40, gt=0)
+
+
+class SignalPolicy(_Section):
+    """When a lesson has enough behind it, and how belief grows and fades."""
+
+    standing_people: int = Field(
+        default=1, ge=1, description="people needed for a lesson said with standing intent"
+    )
+    recurring_sessions: int = Field(
+        default=2, ge=1, description="sessions needed for a lesson said without standing intent"
+    )
+    agent_sessions: int = Field(
+        default=3, ge=1, description="sessions needed for a pattern only agents noticed"
+    )
+    prior_for: float = Field(default=1.0, gt=0, description="alpha of the Beta prior")
+    prior_against: float = Field(default=1.0, gt=0, description="beta of the Beta prior")
+    half_life_days: float = Field(default=90.0, gt=0, description="evidence halves in this time")
+    retire_below: float = Field(default=0.2, ge=0, le=1, description="confidence floor")
+
+
+class TierPolicy(_Section):
+    """When an observation climbs."""
+
+    team_people: int = Field(default=2, ge=1, description="distinct people for a team note")
+    org_people: int = Field(default=3, ge=1, description="distinct people for an org note")
+    org_teams: int = Field(default=2, ge=1, description="distinct teams for an org note")
+
+
+class ReflectPolicy(_Section):
+    """How claims are short-listed and compared."""
+
+    shortlist: int = Field(default=8, gt=0, description="nearest claims compared with a new one")
+    min_cosine: float = Field(default=0.35, ge=-1, le=1, description="below it, never compared")
+
+
+class BudgetPolicy(_Section):
+    """What one run may use before it yields."""
+
+    max_calls: int = Field(default=2000, gt=0, description="engine calls")
+    max_tokens: int = Field(default=2_000_000, gt=0, description="input and output tokens")
+    max_seconds: float = Field(default=3600.0, gt=0, description="wall clock")
+    max_events: int = Field(default=50_000, gt=0, description="journal events read by one run")
+    max_observations: int = Field(default=5_000, gt=0, description="observations taken by one run")
+
+
+class Policy(_Section):
+    """All of it."""
+
+    triggers: TriggerPolicy = TriggerPolicy()
+    generate: GeneratePolicy = GeneratePolicy()
+    signal: SignalPolicy = SignalPolicy()
+    tiers: TierPolicy = TierPolicy()
+    reflect: ReflectPolicy = ReflectPolicy()
+    budget: BudgetPolicy = BudgetPolicy()

@@ -1,0 +1,441 @@
+"""The seams between decisions and the world. Adapters live in stores, engines and present.
+
+Every method is synchronous and may block on disk, network or a model; shells decide in which
+thread that happens. A vector is ``bytes``: little-endian float32, unit length, ``dim`` numbers.
+All datetimes are timezone-aware UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sleep_runtime.core.event import StoredEvent
+from sleep_runtime.core.journal import AppendResult, JournalRow, ScopeHead
+from sleep_runtime.core.note import Dossier, Evidence, Note, NoteStatus
+from sleep_runtime.core.observation import Distillation, Observation, SessionInput, Usage
+from sleep_runtime.core.proposal import (
+    ClaimPair,
+    CommittedDelta,
+    Critique,
+    Delta,
+    Judgement,
+    Proposal,
+)
+from sleep_runtime.core.run import Lease, Run, Schedule, Trigger
+from sleep_runtime.core.scope import Scope
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """The present instant, UTC."""
+
+
+# ---------------------------------------------------------------------------- journal
+
+
+class JournalReader(Protocol):
+    """Reads raw events. May be opened in any process of the machine."""
+
+    def read(self, scope: Scope, *, after: int, upto: int, limit: int) -> list[StoredEvent]:
+        """Events of exactly this scope with ``after`` < seq <= ``upto``, in seq order."""
+
+    def before(self, scope: Scope, session: str, *, seq: int, limit: int) -> list[StoredEvent]:
+        """The last ``limit`` events of one session that arrived before ``seq``, in seq order."""
+
+    def events(self, org: Scope, ids: Sequence[str]) -> list[StoredEvent]:
+        """The events of one organisation with these ids; unknown ids are left out."""
+
+    def heads(self, *, after: int, limit: int) -> list[ScopeHead]:
+        """Heads of scopes that got events after journal position ``after``, by last_seq."""
+
+    def head(self, scope: Scope) -> ScopeHead | None: ...
+
+    def count(self) -> int: ...
+
+
+class JournalWriter(Protocol):
+    """The one owner of the journal file."""
+
+    def append(self, rows: Sequence[JournalRow]) -> AppendResult:
+        """Make a batch durable. Returns only when every accepted row is on the disk.
+
+        Raises ``Overloaded`` when the queue is full and ``StoreFull`` when the disk is.
+        """
+
+    def close(self) -> None: ...
+
+
+# ---------------------------------------------------------------------------- ledger
+
+
+class Cursors(BaseModel):
+    """How far one scope is done, in the journal and in the observations below it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    journal: int = 0
+    observations: int = 0
+
+
+class Pin(BaseModel):
+    """One remembered model output. ``key`` is the hash of the input within (run, step)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    output: dict[str, Any]
+    usage: Usage = Usage()
+
+
+class Mark(BaseModel):
+    """One outbox mark: this note has to be projected, at least at this revision."""
+
+    model_config = ConfigDict(frozen=True)
+
+    note_id: str
+    revision: int
+
+
+class Commit(BaseModel):
+    """Everything one run changes, in one transaction.
+
+    ``vectors`` holds the embedding of each new or reworded statement, by note id. ``folds``
+    names the scopes below whose own copies may fold into what became active here.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    deltas: tuple[Delta, ...] = ()
+    vectors: dict[str, bytes] = Field(default_factory=dict)
+    vector_model: str = ""
+    folds: tuple[Scope, ...] = ()
+    counts: dict[str, int] = Field(default_factory=dict)
+    reason: str = ""
+
+
+class NoteVector(BaseModel):
+    """The embedding of one note's newest statement and the model that made it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    note_id: str
+    revision: int
+    model: str
+    vector: bytes
+
+
+class LedgerReader(Protocol):
+    """Reads the ledger. May be opened in any process of the machine; never writes."""
+
+    def knows(self, scope: Scope) -> bool:
+        """True when anything was ever seen in the organisation of this scope."""
+
+    def version(self) -> int:
+        """Grows with every commit that changed a note: what caches are checked against."""
+
+    def cursors(self, scope: Scope) -> Cursors: ...
+
+    def notes(
+        self,
+        scopes: Sequence[Scope] | None = None,
+        *,
+        within: Scope | None = None,
+        statuses: Sequence[NoteStatus] | None = None,
+        as_of: datetime | None = None,
+        limit: int | None = None,
+        after: str = "",
+    ) -> list[Note]:
+        """Newest revisions of notes of exactly these scopes, or at and below ``within``.
+
+        With ``as_of`` the newest revision recorded at or before that instant. Ordered by note
+        id; ``after`` and ``limit`` page. ``None`` means all.
+        """
+
+    def note(self, note_id: str) -> Note | None: ...
+
+    def history(self, note_id: str) -> list[Note]:
+        """Every revision, oldest first."""
+
+    def dossiers(self, scope: Scope) -> list[Dossier]:
+        """All notes of exactly this scope in any status, with their evidence."""
+
+    def evidence(self, note_id: str) -> list[Evidence]: ...
+
+    def vectors(self, note_ids: Sequence[str]) -> list[NoteVector]: ...
+
+    def observations(self, scope: Scope, *, after: int, upto: int, limit: int) -> list[Observation]:
+        """Observations of this scope and those below, ``after`` < seq <= ``upto``, in order."""
+
+    def pins(self, run_id: str, step: str) -> dict[str, Pin]: ...
+
+    def run(self, run_id: str) -> Run | None: ...
+
+    def runs(
+        self, scope: Scope | None = None, *, limit: int = 50, unfinished: bool = False
+    ) -> list[Run]:
+        """Runs of this scope and those below, newest first."""
+
+    def deltas(self, run_id: str) -> list[CommittedDelta]: ...
+
+    def proposals(self, run_id: str) -> list[tuple[Proposal, Critique]]: ...
+
+    def schedule(self, scope: Scope) -> Schedule | None: ...
+
+    def schedules(self, scope: Scope | None = None, *, limit: int = 1000) -> list[Schedule]:
+        """Schedules of this scope and those below that are not idle, by due time."""
+
+    def due(self, now: datetime, *, limit: int) -> list[Schedule]:
+        """Schedules with ``due_at`` <= now, earliest first. One indexed query."""
+
+    def next_due(self) -> Schedule | None:
+        """The schedule that is due earliest."""
+
+    def leases(self, now: datetime, scope: Scope | None = None) -> list[Lease]:
+        """Leases alive at ``now``, of this scope and those below."""
+
+    def watermark(self) -> int:
+        """The journal position up to which heads were noted."""
+
+    def marks(self, *, limit: int) -> list[Mark]: ...
+
+    def generation(self) -> int:
+        """The index generation that readers use."""
+
+    def counts(self) -> dict[str, int]:
+        """Row counts by noun and note status, for status and metrics."""
+
+    def digest(self) -> str:
+        """SHA-256 of what was learned: notes, revisions, evidence, observations, cursors.
+
+        Owners, epochs, run ids and wall-clock times are left out, so that an interrupted night
+        and an undisturbed one can be compared.
+        """
+
+
+class LedgerWriter(Protocol):
+    """The one owner of the ledger file. Every method is one transaction.
+
+    Methods that take a lease raise ``LeaseLost`` when a higher epoch exists or the lease is gone.
+    """
+
+    def acquire(self, scope: Scope, owner: str, *, now: datetime, ttl_s: float) -> Lease | None:
+        """Take the scope if it is free, expired or already this owner's; epoch + 1 each time."""
+
+    def renew(self, lease: Lease, *, now: datetime, ttl_s: float) -> Lease: ...
+
+    def release(self, lease: Lease) -> None: ...
+
+    def plan(
+        self,
+        lease: Lease,
+        *,
+        now: datetime,
+        trigger: Trigger,
+        requested: str,
+        journal_upto: int,
+        max_observations: int,
+    ) -> Run | None:
+        """Resume the scope's unfinished run under this lease, or plan a new one.
+
+        A resumed run keeps its id, range, counts and ``planned_at``; a yielded one goes back to
+        ``stood_at``. Returns None when nothing is pending.
+        """
+
+    def pin(self, lease: Lease, run_id: str, step: str, pins: Sequence[Pin]) -> None:
+        """Remember model outputs. A key that is pinned already keeps its first output."""
+
+    def generated(
+        self,
+        lease: Lease,
+        run_id: str,
+        observations: Sequence[Observation],
+        *,
+        events: int,
+        tokens: int,
+        counts: Mapping[str, int],
+        now: datetime,
+    ) -> Run:
+        """planned -> generated: store the observations, move the journal cursor to the run's end,
+        fix the run's range of observations, and note the observations at the scopes above."""
+
+    def reflected(
+        self,
+        lease: Lease,
+        run_id: str,
+        judged: Sequence[tuple[Proposal, Critique]],
+        *,
+        counts: Mapping[str, int],
+        now: datetime,
+    ) -> Run:
+        """generated -> reflected."""
+
+    def commit(self, lease: Lease, run_id: str, commit: Commit, *, now: datetime) -> Run:
+        """reflected -> committed: deltas, revisions, evidence, vectors, cursor, outbox, schedule.
+
+        Raises ``StaleRevision`` when a delta's revision does not follow the stored one.
+        """
+
+    def projected(self, run_id: str, *, now: datetime) -> Run:
+        """committed -> projected. Needs no lease: projecting is idempotent."""
+
+    def yield_run(self, lease: Lease, run_id: str, reason: str, *, now: datetime) -> Run: ...
+
+    def abandon(self, lease: Lease, run_id: str, reason: str, *, now: datetime) -> Run: ...
+
+    def note_heads(self, heads: Sequence[ScopeHead], *, watermark: int, now: datetime) -> None:
+        """Write what the journal holds into the schedules and move the watermark."""
+
+    def request(self, scope: Scope | None, *, now: datetime) -> list[Scope]:
+        """Make every schedule at or below ``scope`` that is not idle due now. Returns them."""
+
+    def postpone(self, scope: Scope, *, until: datetime) -> None:
+        """Do not consider the scope due before ``until``."""
+
+    def clear_marks(self, marks: Sequence[Mark]) -> int:
+        """Clear marks whose note has not moved past the marked revision. Returns how many."""
+
+    def mark_all(self, *, generation: int) -> int:
+        """Mark every note for projection into a new generation. Returns how many."""
+
+    def flip_generation(self, generation: int) -> None: ...
+
+    def store_vectors(self, vectors: Sequence[NoteVector]) -> None:
+        """Replace embeddings, e.g. after the embedding model was changed."""
+
+    def close(self) -> None: ...
+
+
+# ---------------------------------------------------------------------------- index
+
+
+class Hit(BaseModel):
+    """One neighbour the index named. ``score`` is cosine similarity."""
+
+    model_config = ConfigDict(frozen=True)
+
+    note_id: str
+    revision: int
+    score: float
+
+
+class Index(Protocol):
+    """Vectors of notes, disposable: it can always be rebuilt from the ledger."""
+
+    def upsert(self, generation: int, entries: Sequence[tuple[Note, bytes]]) -> None: ...
+
+    def delete(self, generation: int, note_ids: Sequence[str]) -> None: ...
+
+    def revisions(self, generation: int, note_ids: Sequence[str] | None = None) -> dict[str, int]:
+        """The revision held for each of these notes (or all); absent ones are left out."""
+
+    def query(
+        self, generation: int, vector: bytes, scopes: Sequence[Scope], *, k: int
+    ) -> list[Hit]: ...
+
+    def drop(self, generation: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+# ---------------------------------------------------------------------------- engines
+
+
+class Embedder(Protocol):
+    """Turns texts into unit vectors. Deterministic for one ``model``."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def dim(self) -> int: ...
+
+    def embed(self, texts: Sequence[str]) -> list[bytes]: ...
+
+
+class Engine(Protocol):
+    """What the roles ask. Answers come in the order of the questions, one for each.
+
+    An unusable answer is a ``problem`` in its place, never an exception; an engine that cannot
+    be reached at all raises ``EngineUnavailable``.
+    """
+
+    @property
+    def name(self) -> str:
+        """Names everything the answers depend on: engine, model, prompt version."""
+
+    def distil(self, sessions: Sequence[SessionInput]) -> list[Distillation]: ...
+
+    def compare(self, pairs: Sequence[ClaimPair]) -> list[Judgement]: ...
+
+    @property
+    def usage(self) -> Usage:
+        """Everything used since the engine was made."""
+
+
+class ChatRequest(BaseModel):
+    """One question to a writing model: messages in, one object of ``json_schema`` out."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    messages: tuple[tuple[str, str], ...]
+    json_schema: dict[str, Any]
+    max_output_tokens: int = Field(gt=0)
+
+
+class ChatAnswer(BaseModel):
+    """The parsed object, or why there is none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    object: dict[str, Any] | None = None
+    problem: str = ""
+    usage: Usage = Usage()
+
+
+class ChatModel(Protocol):
+    """A writing model: batches of schema-bound questions. Raises ``EngineUnavailable``."""
+
+    @property
+    def name(self) -> str: ...
+
+    def chat(self, requests: Sequence[ChatRequest]) -> list[ChatAnswer]: ...
+
+
+# ---------------------------------------------------------------------------- presentation
+
+
+class ScoredNote(BaseModel):
+    """A note a reader may see, with how well it answers the query (higher is better)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    note: Note
+    score: float
+
+
+class Compiled(BaseModel):
+    """Prompt text and the ids of the notes that are in it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str
+    notes: tuple[str, ...]
+    compiler: str
+    tokens: int
+
+
+@runtime_checkable
+class Compiler(Protocol):
+    """Turns notes into prompt text within a budget. Reads, never writes."""
+
+    @property
+    def name(self) -> str: ...
+
+    def compile(
+        self, notes: Sequence[ScoredNote], *, query: str, budget_tokens: int
+    ) -> Compiled: ...

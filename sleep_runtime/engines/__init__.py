@@ -1,0 +1,1 @@
+"""What distils and compares: without a writing model, or with one."""

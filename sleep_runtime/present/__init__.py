@@ -1,0 +1,1 @@
+"""Notes to prompt text. Reads only."""

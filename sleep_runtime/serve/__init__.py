@@ -1,0 +1,1 @@
+"""The hot path: HTTP in front of the journal and the notes."""

@@ -1,0 +1,1 @@
+"""Journal, ledger and index on disk."""

@@ -1,0 +1,1 @@
+"""Log events, metrics and fail points, each named in one table."""
