@@ -16,6 +16,8 @@ MAX_TEXT_CHARS = 1_000_000
 
 
 class EventKind(StrEnum):
+    """What sort of thing happened."""
+
     MESSAGE = "message"
     TOOL_CALL = "tool_call"
     TOOL_RESULT = "tool_result"
@@ -26,6 +28,8 @@ class EventKind(StrEnum):
 
 
 class Role(StrEnum):
+    """Who speaks."""
+
     HUMAN = "human"
     AGENT = "agent"
     TOOL = "tool"
@@ -58,7 +62,7 @@ def derive_trust(role: Role) -> Trust:
 
 
 class Event(BaseModel):
-    """The public native event, version 1. ``id`` is made by the client and is the idempotency key."""
+    """The public native event, version 1. ``id`` is the client's: the idempotency key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False)
 
@@ -89,3 +93,8 @@ class StoredEvent(BaseModel):
     event: Event
     trust: Trust
     received_at: datetime
+
+
+def estimate_tokens(event: Event) -> int:
+    """About four characters a token: good enough for backlog limits, never for billing."""
+    return max(1, len(event.text) // 4)

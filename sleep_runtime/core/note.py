@@ -14,6 +14,8 @@ from sleep_runtime.core.scope import Scope
 
 
 class NoteStatus(StrEnum):
+    """Whether a note is shown: only active ones are."""
+
     CANDIDATE = "candidate"
     ACTIVE = "active"
     SUPERSEDED = "superseded"

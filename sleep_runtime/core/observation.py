@@ -12,6 +12,8 @@ from sleep_runtime.core.scope import Scope
 
 
 class NoteKind(StrEnum):
+    """What sort of lesson it is."""
+
     CORRECTION = "correction"
     PROCEDURE = "procedure"
     PREFERENCE = "preference"
@@ -21,6 +23,8 @@ class NoteKind(StrEnum):
 
 
 class Durability(StrEnum):
+    """Whether the speaker meant it to last."""
+
     STANDING = "standing"
     ONE_OFF = "one_off"
     UNCLEAR = "unclear"
@@ -104,7 +108,10 @@ class Distillation(BaseModel):
 
 
 class Observation(BaseModel):
-    """A grounded draft with its provenance. ``seq`` is its place in the ledger, 0 before it is stored."""
+    """A grounded draft with its provenance.
+
+    ``seq`` is its place in the ledger, 0 before it is stored.
+    """
 
     model_config = ConfigDict(frozen=True)
 

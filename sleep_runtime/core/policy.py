@@ -83,7 +83,7 @@ class BudgetPolicy(_Section):
     max_calls: int = Field(default=2000, gt=0, description="engine calls")
     max_tokens: int = Field(default=2_000_000, gt=0, description="input and output tokens")
     max_seconds: float = Field(default=3600.0, gt=0, description="wall clock")
-    max_events: int = Field(default=50_000, gt=0, description="journal events read by one run")
+    max_events: int = Field(default=20_000, gt=0, description="journal events read by one run")
     max_observations: int = Field(default=5_000, gt=0, description="observations taken by one run")
 
 

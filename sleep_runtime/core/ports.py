@@ -30,6 +30,8 @@ from sleep_runtime.core.scope import Scope
 
 
 class Clock(Protocol):
+    """Where time comes from."""
+
     def now(self) -> datetime:
         """The present instant, UTC."""
 

@@ -43,6 +43,8 @@ class Judgement(BaseModel):
 
 
 class Relation(StrEnum):
+    """How a proposal stands to what is known."""
+
     NEW = "new"
     SAME = "same"
     REFINES = "refines"
@@ -51,6 +53,8 @@ class Relation(StrEnum):
 
 
 class Worth(StrEnum):
+    """What the Reflector would do with it."""
+
     KEEP = "keep"
     WAIT = "wait"
     DROP = "drop"
@@ -73,7 +77,11 @@ class Proposal(BaseModel):
 
 
 class Critique(BaseModel):
-    """The Reflector's verdict on one proposal. ``code`` is counted, ``reason`` is read."""
+    """The Reflector's verdict on one proposal. ``code`` is counted, ``reason`` is read.
+
+    ``target`` is the note it is about; ``rivals`` are the notes (some may only come to be in the
+    same night) that cannot be true beside it.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -81,11 +89,14 @@ class Critique(BaseModel):
     relation: Relation
     worth: Worth
     target: str = ""
+    rivals: tuple[str, ...] = ()
     code: str
     reason: str
 
 
 class DeltaKind(StrEnum):
+    """What a change does to a note."""
+
     ADD = "add"
     REINFORCE = "reinforce"
     SUPERSEDE = "supersede"

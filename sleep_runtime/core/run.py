@@ -28,6 +28,8 @@ class RunState(StrEnum):
 
 
 class Trigger(StrEnum):
+    """Why a run was started."""
+
     CADENCE = "cadence"
     BACKLOG = "backlog"
     MANUAL = "manual"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import IntEnum
-from typing import Any
+from typing import Any, Self
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
@@ -37,8 +37,8 @@ class Scope(str):
 
     __slots__ = ()
 
-    def __new__(cls, path: str) -> Scope:
-        if isinstance(path, Scope):
+    def __new__(cls, path: str) -> Self:
+        if isinstance(path, cls):
             return path
         _check(path)
         return super().__new__(cls, path)

@@ -1,0 +1,401 @@
+"""RunDriver: takes one scope through one night, from whatever state it finds it in.
+
+    plan -> generate -> reflect -> commit -> project
+
+The driver holds no rules. Each step reads a snapshot, asks a pure function, and hands the answer
+to the ledger in one transaction. It runs in the thread that calls it, in any process; whatever
+kills it, the next driver of the scope goes on from the ledger's state and the pins in it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from sleep_runtime.actors import meter
+from sleep_runtime.actors.heartbeat import Heartbeat, Pulse
+from sleep_runtime.consolidation import curate, generate, propose, reflect
+from sleep_runtime.core.errors import BudgetSpent, EngineUnavailable, LeaseLost, StoreError
+from sleep_runtime.core.event import StoredEvent, estimate_tokens
+from sleep_runtime.core.ids import digest
+from sleep_runtime.core.note import Dossier, Note, NoteStatus
+from sleep_runtime.core.observation import Distillation, Observation, SessionInput
+from sleep_runtime.core.policy import Policy
+from sleep_runtime.core.ports import (
+    Clock,
+    Commit,
+    Embedder,
+    Engine,
+    JournalReader,
+    LedgerReader,
+    LedgerWriter,
+    Pin,
+)
+from sleep_runtime.core.proposal import ClaimPair, Judgement
+from sleep_runtime.core.run import Lease, Run, RunState, Trigger
+from sleep_runtime.core.scope import Scope
+from sleep_runtime.telemetry.events import LogEvent
+from sleep_runtime.telemetry.failpoint import failpoint
+from sleep_runtime.telemetry.log import get_logger
+from sleep_runtime.telemetry.metrics import METRICS
+
+SESSIONS_PER_CALL = 32
+PAIRS_PER_CALL = 256
+MAX_ATTEMPTS = 20
+
+log = get_logger(__name__)
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class DriverParts:
+    """What a driver works with. ``project`` empties the outbox and returns how much it did."""
+
+    journal: JournalReader
+    ledger: LedgerReader
+    writer: LedgerWriter
+    engine: Engine
+    embedder: Embedder
+    project: Callable[[], int]
+    redact: Callable[[str], str]
+    clock: Clock
+    policy: Policy
+    pulse: Pulse = field(default_factory=Pulse)
+
+
+class RunDriver:
+    """Drives the runs of many scopes, one after the other. ``owner`` names the process."""
+
+    def __init__(self, owner: str, parts: DriverParts) -> None:
+        self._owner = owner
+        self._parts = parts
+
+    def consolidate(
+        self, scope: Scope, trigger: Trigger = Trigger.MANUAL, requested: str = ""
+    ) -> Run | None:
+        """Run one night of one scope as far as it goes.
+
+        Returns the run as it was left: projected, yielded, or abandoned. Returns None when
+        another owner holds the scope or nothing is pending there.
+        """
+        parts = self._parts
+        lease = parts.writer.acquire(
+            scope, self._owner, now=parts.clock.now(), ttl_s=parts.pulse.ttl_s
+        )
+        if lease is None:
+            log.info(LogEvent.LEASE_BUSY, scope=scope, owner=self._owner)
+            return None
+        started = time.monotonic()
+        try:
+            with Heartbeat(parts.writer, lease, parts.clock, parts.pulse) as heart:
+                failpoint("run.leased")
+                run = self._night(lease, heart, trigger, requested)
+                if run is not None:
+                    meter.night(run, seconds=time.monotonic() - started)
+                return run
+        except LeaseLost as lost:
+            METRICS.lease_lost.inc()
+            log.warning(LogEvent.LEASE_LOST, scope=scope, owner=self._owner, reason=str(lost))
+            return None
+        finally:
+            self._release(lease)
+
+    def _release(self, lease: Lease) -> None:
+        try:
+            self._parts.writer.release(lease)
+        except StoreError as error:
+            # It expires by itself; the next owner waits that long.
+            log.warning(LogEvent.LEASE_LOST, scope=lease.scope, reason=str(error))
+
+    def _night(
+        self, lease: Lease, heart: Heartbeat, trigger: Trigger, requested: str
+    ) -> Run | None:
+        parts = self._parts
+        run = parts.writer.plan(
+            lease,
+            now=parts.clock.now(),
+            trigger=trigger,
+            requested=requested,
+            journal_upto=self._range_end(lease.scope),
+            max_observations=parts.policy.budget.max_observations,
+        )
+        if run is None:
+            return None
+        log.info(LogEvent.RUN_PLANNED, scope=run.scope, run=run.id, trigger=run.trigger.value)
+        if run.attempts > MAX_ATTEMPTS:
+            return parts.writer.abandon(
+                lease, run.id, f"gave up after {run.attempts - 1} attempts", now=parts.clock.now()
+            )
+        steps = _Steps(parts, lease, heart)
+        try:
+            while not run.state.terminal:
+                run = steps.next(run)
+        except (BudgetSpent, EngineUnavailable) as reason:
+            log.warning(LogEvent.RUN_YIELDED, scope=run.scope, run=run.id, reason=str(reason))
+            return parts.writer.yield_run(lease, run.id, str(reason), now=parts.clock.now())
+        log.info(LogEvent.RUN_DONE, scope=run.scope, run=run.id, reason=run.reason)
+        return run
+
+    def _range_end(self, scope: Scope) -> int:
+        """The journal position this night ends at: all there is, or what one run may read."""
+        parts = self._parts
+        head = parts.journal.head(scope)
+        if head is None:
+            return 0
+        schedule = parts.ledger.schedule(scope)
+        most = parts.policy.budget.max_events
+        if head.events - (schedule.events_done if schedule else 0) <= most:
+            return head.last_seq
+        after = parts.ledger.cursors(scope).journal
+        events = parts.journal.read(scope, after=after, upto=head.last_seq, limit=most)
+        return events[-1].seq if events else head.last_seq
+
+
+class _Steps:
+    """The steps of one run under one lease. ``next`` does the one its state asks for."""
+
+    def __init__(self, parts: DriverParts, lease: Lease, heart: Heartbeat) -> None:
+        self._parts = parts
+        self._lease = lease
+        self._heart = heart
+        self._budget = _Budget(parts)
+        self._table: dict[RunState, Callable[[Run], Run]] = {
+            RunState.PLANNED: self._generate,
+            RunState.GENERATED: self._reflect,
+            RunState.REFLECTED: self._commit,
+            RunState.COMMITTED: self._project,
+        }
+
+    def next(self, run: Run) -> Run:
+        self._heart.check()
+        failpoint(f"run.{run.state.value}.before")
+        done = self._table[run.state](run)
+        failpoint(f"run.{run.state.value}.after")
+        return done
+
+    # -- generate
+
+    def _generate(self, run: Run) -> Run:
+        parts = self._parts
+        events = parts.journal.read(
+            run.scope,
+            after=run.journal.after,
+            upto=run.journal.upto,
+            limit=parts.policy.budget.max_events,
+        )
+        prepared = generate.prepare(
+            events,
+            self._before(run.scope, events),
+            redact=parts.redact,
+            policy=parts.policy.generate,
+        )
+        counts: Counter[str] = Counter(prepared.counts)
+        observations: list[Observation] = list(prepared.feedback)
+        answers = self._distil(run, prepared.sessions)
+        for session, answer in zip(prepared.sessions, answers, strict=True):
+            if answer.problem:
+                counts["engine.distil_problem"] += 1
+            observed = generate.observe(session, answer, policy=parts.policy.generate)
+            counts.update(observed.counts)
+            observations.extend(observed.observations)
+        failpoint("run.generated.pinned")
+        return parts.writer.generated(
+            self._lease,
+            run.id,
+            observations,
+            events=len(events),
+            tokens=sum(estimate_tokens(stored.event) for stored in events),
+            counts={**counts, "events": len(events), "observations": len(observations)},
+            now=parts.clock.now(),
+        )
+
+    def _before(
+        self, scope: Scope, events: Sequence[StoredEvent]
+    ) -> Mapping[str, Sequence[StoredEvent]]:
+        first: dict[str, int] = {}
+        for stored in events:
+            first.setdefault(stored.event.session, stored.seq)
+        limit = self._parts.policy.generate.context_turns
+        return {
+            session: self._parts.journal.before(scope, session, seq=seq, limit=limit)
+            for session, seq in first.items()
+        }
+
+    def _distil(self, run: Run, sessions: Sequence[SessionInput]) -> list[Distillation]:
+        engine = self._parts.engine
+        keys = [generate.session_key(session, engine.name) for session in sessions]
+        pins = self._parts.ledger.pins(run.id, "distil")
+        open_sessions = {
+            key: session for key, session in zip(keys, sessions, strict=True) if key not in pins
+        }
+        for chunk in _chunks(list(open_sessions.items()), SESSIONS_PER_CALL):
+            self._before_call()
+            with meter.engine_calls(engine, "distil"):
+                answers = engine.distil([session for _, session in chunk])
+            fresh = [
+                Pin(key=key, output=answer.model_dump(mode="json"), usage=answer.usage)
+                for (key, _), answer in zip(chunk, answers, strict=True)
+            ]
+            failpoint("run.generated.answered")
+            meter.problems(engine, "distil", answers)
+            self._parts.writer.pin(self._lease, run.id, "distil", fresh)
+            failpoint("run.generated.half_pinned")
+            pins.update({pin.key: pin for pin in fresh})
+        return [Distillation.model_validate(pins[key].output) for key in keys]
+
+    # -- reflect
+
+    def _reflect(self, run: Run) -> Run:
+        parts, policy = self._parts, self._parts.policy
+        observations = parts.ledger.observations(
+            run.scope,
+            after=run.observations.after,
+            upto=run.observations.upto,
+            limit=policy.budget.max_observations,
+        )
+        dossiers = parts.ledger.dossiers(run.scope)
+        vectors = self._vectors(observations, [dossier.note for dossier in dossiers])
+        pairs = reflect.shortlist(observations, dossiers, vectors, policy.reflect)
+        judgements = self._compare(run, "compare", pairs)
+        proposals = propose.propose(run.scope, observations, judgements, policy)
+        critiques = reflect.critique(
+            proposals, dossiers, judgements, policy=policy, now=run.planned_at
+        )
+        counts = Counter(f"{critique.worth.value}.{critique.code}" for critique in critiques)
+        counts["proposals"] = len(proposals)
+        counts["pairs_compared"] = len(pairs)
+        problems = sum(1 for judgement in judgements.values() if judgement.problem)
+        if problems:
+            counts["engine.compare_problem"] = problems
+        failpoint("run.reflected.pinned")
+        return parts.writer.reflected(
+            self._lease,
+            run.id,
+            list(zip(proposals, critiques, strict=True)),
+            counts=counts,
+            now=parts.clock.now(),
+        )
+
+    def _vectors(
+        self, observations: Sequence[Observation], notes: Sequence[Note]
+    ) -> dict[str, bytes]:
+        """A vector for each statement, from the ledger where it has one of this model."""
+        parts = self._parts
+        by_id = {note.id: note for note in notes}
+        known = {
+            by_id[entry.note_id].claim.statement: entry.vector
+            for entry in parts.ledger.vectors(list(by_id))
+            if entry.model == parts.embedder.model
+            and by_id[entry.note_id].revision == entry.revision
+        }
+        statements = {item.claim.statement for item in (*observations, *notes)}
+        missing = sorted(statements - known.keys())
+        return {**known, **dict(zip(missing, parts.embedder.embed(missing), strict=True))}
+
+    def _compare(self, run: Run, step: str, pairs: Sequence[ClaimPair]) -> dict[str, Judgement]:
+        engine = self._parts.engine
+        keys = {digest(engine.name, pair.key): pair for pair in pairs}
+        pins = self._parts.ledger.pins(run.id, step)
+        missing = [(key, pair) for key, pair in keys.items() if key not in pins]
+        for chunk in _chunks(missing, PAIRS_PER_CALL):
+            self._before_call()
+            with meter.engine_calls(engine, "compare"):
+                answers = engine.compare([pair for _, pair in chunk])
+            failpoint("run.reflected.answered")
+            fresh = [
+                Pin(key=key, output=answer.model_dump(mode="json"))
+                for (key, _), answer in zip(chunk, answers, strict=True)
+            ]
+            meter.problems(engine, step, answers)
+            self._parts.writer.pin(self._lease, run.id, step, fresh)
+            failpoint("run.reflected.half_pinned")
+            pins.update({pin.key: pin for pin in fresh})
+        return {pair.key: Judgement.model_validate(pins[key].output) for key, pair in keys.items()}
+
+    # -- commit and project
+
+    def _commit(self, run: Run) -> Run:
+        parts = self._parts
+        dossiers = parts.ledger.dossiers(run.scope)
+        above, fold_judgements = self._above(run, dossiers)
+        decision = curate.decide(
+            run.scope,
+            parts.ledger.proposals(run.id),
+            dossiers,
+            above=above,
+            fold_judgements=fold_judgements,
+            policy=parts.policy,
+            now=run.planned_at,
+        )
+        reworded = sorted({delta.note.claim.statement for delta in decision.deltas})
+        by_statement = dict(zip(reworded, parts.embedder.embed(reworded), strict=True))
+        commit = Commit(
+            deltas=decision.deltas,
+            vectors={
+                delta.note.id: by_statement[delta.note.claim.statement] for delta in decision.deltas
+            },
+            vector_model=parts.embedder.model,
+            folds=decision.folds,
+            counts=decision.counts,
+            reason=decision.reason,
+        )
+        done = parts.writer.commit(self._lease, run.id, commit, now=run.planned_at)
+        meter.deltas(decision.deltas)
+        return done
+
+    def _above(
+        self, run: Run, dossiers: Sequence[Dossier]
+    ) -> tuple[list[Note], dict[str, Judgement]]:
+        if not run.folds:
+            return [], {}
+        parts = self._parts
+        above = parts.ledger.notes(run.scope.lineage()[1:], statuses=[NoteStatus.ACTIVE])
+        vectors = self._vectors([], [*above, *(dossier.note for dossier in dossiers)])
+        pairs = reflect.fold_pairs(dossiers, above, vectors, parts.policy.reflect)
+        return above, self._compare(run, "fold", pairs)
+
+    def _project(self, run: Run) -> Run:
+        self._parts.project()
+        return self._parts.writer.projected(run.id, now=self._parts.clock.now())
+
+    def _before_call(self) -> None:
+        self._heart.check()
+        self._budget.check()
+
+
+class _Budget:
+    """What this attempt at a run has used, against what it may use."""
+
+    def __init__(self, parts: DriverParts) -> None:
+        self._parts = parts
+        self._limits = parts.policy.budget
+        self._used_before = parts.engine.usage
+        self._started: datetime = parts.clock.now()
+
+    def check(self) -> None:
+        """Raise ``BudgetSpent`` when another engine call would not be allowed."""
+        used, before = self._parts.engine.usage, self._used_before
+        tokens = (used.input_tokens + used.output_tokens) - (
+            before.input_tokens + before.output_tokens
+        )
+        seconds = (self._parts.clock.now() - self._started).total_seconds()
+        for name, spent, limit in (
+            ("max_calls", used.calls - before.calls, self._limits.max_calls),
+            ("max_tokens", tokens, self._limits.max_tokens),
+            ("max_seconds", seconds, self._limits.max_seconds),
+        ):
+            if spent >= limit:
+                raise BudgetSpent(
+                    f"used {spent:g} of {limit:g}",
+                    field=f"policy.budget.{name}",
+                    mend="the run goes on at its next turn; raise the limit if that is too slow",
+                )
+
+
+def _chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

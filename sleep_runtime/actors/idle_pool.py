@@ -1,0 +1,122 @@
+"""IdlePool: the placement group cold work lives in, and the tier actors inside it.
+
+The group asks for the custom resource ``idle_pool``, which only nodes of the idle pool offer, so
+cold work can never be placed beside live work by accident. This is the pool's CPU form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.util.placement_group import (
+    PlacementGroup,
+    get_placement_group,
+    placement_group,
+    remove_placement_group,
+)
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from sleep_runtime.actors.driver import DriverParts
+from sleep_runtime.actors.tier import TierActor, shard_of
+from sleep_runtime.core.errors import RuntimeUnavailable
+from sleep_runtime.core.scope import Scope, Tier
+
+GROUP = "sleep-idle-pool"
+RESOURCE = "idle_pool"
+_SHARE = 0.001
+
+
+@dataclass(frozen=True)
+class PoolShape:
+    """How large the pool is: CPUs of its bundle and shards of each tier."""
+
+    cpus: float
+    shards: dict[Tier, int]
+    namespace: str
+    ready_timeout_s: float = 60.0
+    max_pending_runs: int = 1000
+
+
+class IdlePool:
+    """Makes the group and its actors when they are missing, finds them when they are there."""
+
+    def __init__(self, shape: PoolShape, make_parts: Callable[[], DriverParts]) -> None:
+        self._shape = shape
+        self._make_parts = make_parts
+        self._group: PlacementGroup | None = None
+        self._actors: dict[tuple[Tier, int], Any] = {}
+
+    def ensure(self) -> None:
+        """Bring the whole pool up. Raises ``RuntimeUnavailable`` when no node offers it."""
+        for tier, shards in self._shape.shards.items():
+            for shard in range(shards):
+                self._actor(tier, shard)
+
+    def tier_for(self, scope: Scope) -> Any:
+        """The actor that drives this scope."""
+        return self._actor(scope.tier, shard_of(scope, self._shape.shards[scope.tier]))
+
+    def actors(self) -> list[Any]:
+        return list(self._actors.values())
+
+    def forget(self, scope: Scope) -> None:
+        """Drop the handle of this scope's actor: the next use finds or makes a living one."""
+        self._actors.pop((scope.tier, shard_of(scope, self._shape.shards[scope.tier])), None)
+        self._group = None
+
+    def remove(self) -> None:
+        """Give the bundle back. What was under way resumes from its pins later."""
+        if self._group is not None:
+            remove_placement_group(self._group)
+        self._group = None
+        self._actors.clear()
+
+    def _actor(self, tier: Tier, shard: int) -> Any:
+        key = (tier, shard)
+        if key not in self._actors:
+            self._actors[key] = (
+                ray.remote(TierActor)
+                .options(
+                    name=f"tier-{tier.label}-{shard}",
+                    namespace=self._shape.namespace,
+                    lifetime="detached",
+                    get_if_exists=True,
+                    max_restarts=-1,
+                    max_pending_calls=self._shape.max_pending_runs,
+                    num_cpus=0,
+                    resources={RESOURCE: _SHARE},
+                    scheduling_strategy=PlacementGroupSchedulingStrategy(
+                        placement_group=self._ready_group(), placement_group_bundle_index=0
+                    ),
+                )
+                .remote(tier, shard, self._make_parts)
+            )
+        return self._actors[key]
+
+    def _ready_group(self) -> PlacementGroup:
+        if self._group is None:
+            self._group = self._find_group() or placement_group(
+                [{"CPU": self._shape.cpus, RESOURCE: 1.0}],
+                strategy="STRICT_PACK",
+                name=GROUP,
+                lifetime="detached",
+                bundle_label_selector=[{"pool": "idle"}],
+            )
+            if not self._group.wait(self._shape.ready_timeout_s):
+                raise RuntimeUnavailable(
+                    f"no node offers {self._shape.cpus:g} CPU and the resource {RESOURCE!r}"
+                    " with the label pool=idle",
+                    field="ray.idle_cpus",
+                    mend="start an idle node, or lower ray.idle_cpus",
+                )
+        return self._group
+
+    def _find_group(self) -> PlacementGroup | None:
+        try:
+            found: PlacementGroup = get_placement_group(GROUP)
+        except ValueError:
+            return None
+        return found

@@ -1,0 +1,223 @@
+"""Shells around the one owner of each store, and the clients that reach them.
+
+Each owner is one process: two writers on one SQLite file or one Chroma directory lose data. An
+owner that dies is started again by Ray and opens its files; it holds nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+
+from sleep_runtime.core.errors import SleepRuntimeError, StoreError
+from sleep_runtime.core.journal import AppendResult, JournalRow
+from sleep_runtime.core.policy import TriggerPolicy
+from sleep_runtime.core.ports import Embedder, Hit, LedgerWriter
+from sleep_runtime.core.scope import Scope
+from sleep_runtime.stores.chroma import ChromaIndex
+from sleep_runtime.stores.datadir import DataDir
+from sleep_runtime.stores.journal import SqliteJournal
+from sleep_runtime.stores.ledger import SqliteLedger, SqliteLedgerReader
+from sleep_runtime.stores.projector import Projector
+from sleep_runtime.telemetry.events import LogEvent
+from sleep_runtime.telemetry.failpoint import failpoint
+from sleep_runtime.telemetry.log import get_logger
+from sleep_runtime.telemetry.metrics import METRICS, Sample, registry, snapshot
+
+# How long a dying owner may take to let go of its file before the next one gives up.
+LOCK_WAIT_S = 10.0
+
+log = get_logger(__name__)
+
+
+class JournalOwner:
+    """Owns the journal file. An async shell: many appends wait here for one fsync."""
+
+    def __init__(self, data_dir: str, *, max_batch: int, max_pending: int) -> None:
+        paths = DataDir(data_dir)
+        self._journal = SqliteJournal(
+            paths.journal_path,
+            max_batch=max_batch,
+            max_pending=max_pending,
+            lock_wait_s=LOCK_WAIT_S,
+        )
+
+    async def append(self, rows: Sequence[JournalRow]) -> AppendResult:
+        failpoint("journal.append.before")
+        with METRICS.journal_append_seconds.time():
+            result = await asyncio.wrap_future(self._journal.submit(rows))
+        failpoint("journal.append.after")
+        return result
+
+    async def metrics(self) -> list[Sample]:
+        return snapshot(registry())
+
+    async def ready(self) -> bool:
+        return True
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._journal.close)
+
+
+class LedgerOwner:
+    """Owns the ledger file: one transaction a call, one call at a time."""
+
+    def __init__(self, data_dir: str, triggers: TriggerPolicy) -> None:
+        paths = DataDir(data_dir)
+        self._lock = paths.lock("ledger", wait_s=LOCK_WAIT_S)
+        self._lock.__enter__()
+        self._ledger = SqliteLedger(paths.ledger_path, triggers=triggers)
+
+    def call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call one method of the ``LedgerWriter`` port."""
+        if method not in _WRITER_METHODS:
+            raise StoreError(f"{method!r} is not a method of the ledger", field="method")
+        return getattr(self._ledger, method)(*args, **kwargs)
+
+    def metrics(self) -> list[Sample]:
+        return snapshot(registry())
+
+    def ready(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._ledger.close()
+        self._lock.__exit__(None, None, None)
+
+
+_WRITER_METHODS = frozenset(
+    name for name in vars(LedgerWriter) if not name.startswith("_") and name != "close"
+)
+
+
+class IndexOwner:
+    """Owns the vector index and the projector that feeds it from the outbox."""
+
+    def __init__(
+        self,
+        data_dir: str,
+        ledger_owner: Any,
+        make_embedder: Callable[[], Embedder],
+        buckets: int,
+    ) -> None:
+        paths = DataDir(data_dir)
+        self._reader = SqliteLedgerReader(paths.ledger_path)
+        self._index = ChromaIndex(paths.index_path, buckets=buckets)
+        self._make_embedder = make_embedder
+        self._projector = Projector(self._reader, ledger_client(ledger_owner), self._index)
+        if self._index.set_aside is not None:
+            self._projector.reconcile()
+
+    def project(self) -> int:
+        """Empty the outbox as it stands now. Returns how many marks were cleared."""
+        cleared = 0
+        while done := self._projector.project():
+            cleared += done
+        return cleared
+
+    def query(self, generation: int, vector: bytes, scopes: Sequence[Scope], k: int) -> list[Hit]:
+        return self._index.query(generation, vector, scopes, k=k)
+
+    def reconcile(self) -> dict[str, int]:
+        return self._projector.reconcile().model_dump()
+
+    def rebuild(self) -> dict[str, int]:
+        return self._projector.rebuild(self._make_embedder()).model_dump()
+
+    def metrics(self) -> list[Sample]:
+        return snapshot(registry())
+
+    def ready(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._index.close()
+        self._reader.close()
+
+
+# ---------------------------------------------------------------------------- clients
+
+
+def call(
+    handle: Any, method: str, *args: Any, timeout_s: float = 60.0, patience_s: float = 30.0
+) -> Any:
+    """Call an actor and wait, through a restart of it, at most ``timeout_s`` a try.
+
+    Only for methods that may be done twice. Our own errors come out as they were raised there;
+    an owner that stays away for ``patience_s`` is a ``StoreError``.
+    """
+    give_up = time.monotonic() + patience_s
+    pause = threading.Event()
+    wait_s = 0.05
+    while True:
+        try:
+            return ray.get(getattr(handle, method).remote(*args), timeout=timeout_s)
+        except RayTaskError as error:
+            raise unwrap(error) from None
+        except GetTimeoutError:
+            raise StoreError(
+                f"no answer in {timeout_s:g} s", field=method, mend="look at its log"
+            ) from None
+        except RayActorError as error:
+            if time.monotonic() + wait_s > give_up:
+                raise StoreError(f"its process is gone: {error}", field=method) from None
+            log.warning(LogEvent.OWNER_AWAY, method=method)
+            pause.wait(wait_s)
+            wait_s = min(wait_s * 2, 2.0)
+
+
+def unwrap(error: BaseException) -> BaseException:
+    """The error as it was raised inside the actor."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, SleepRuntimeError) else error
+
+
+class _LedgerClient:
+    """Every ``LedgerWriter`` method as a call to the ledger's owner."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    def __getattr__(self, method: str) -> Any:
+        if method not in _WRITER_METHODS:
+            raise AttributeError(method)
+
+        def proxy(*args: Any, **kwargs: Any) -> Any:
+            return call(self._handle, "call", method, args, kwargs)
+
+        return proxy
+
+
+def ledger_client(handle: Any) -> LedgerWriter:
+    """A ``LedgerWriter`` whose methods run in the ledger's owner. All of them may be retried."""
+    return cast("LedgerWriter", _LedgerClient(handle))
+
+
+class IndexClient:
+    """The query side of the index, for searchers in other processes."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    def query(
+        self, generation: int, vector: bytes, scopes: Sequence[Scope], *, k: int
+    ) -> list[Hit]:
+        return cast(
+            "list[Hit]",
+            call(
+                self._handle,
+                "query",
+                generation,
+                vector,
+                list(scopes),
+                k,
+                timeout_s=5,
+                patience_s=0,
+            ),
+        )

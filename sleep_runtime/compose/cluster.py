@@ -1,0 +1,318 @@
+"""The runtime on Ray: owners, idle pool and night watch as actors, the hot path on Serve.
+
+``start`` brings it up on a local Ray of its own or on a given cluster; ``Running.stop`` drains it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import ray
+from ray import serve
+from ray.exceptions import ActorDiedError, RayError, RayTaskError
+
+from sleep_runtime import __version__
+from sleep_runtime.actors.driver import DriverParts
+from sleep_runtime.actors.idle_pool import RESOURCE, IdlePool, PoolShape
+from sleep_runtime.actors.night_watch import NightWatch
+from sleep_runtime.actors.owners import IndexOwner, JournalOwner, LedgerOwner, call, ledger_client
+from sleep_runtime.actors.scheduler import Dispatch, Scheduler
+from sleep_runtime.compose.parts import make_driver_parts, make_embedder
+from sleep_runtime.compose.replica import Owners, build_replica_app
+from sleep_runtime.config import Settings
+from sleep_runtime.core.errors import RuntimeUnavailable, SleepRuntimeError
+from sleep_runtime.core.scope import Tier
+from sleep_runtime.stores.datadir import DataDir, write_atomically
+from sleep_runtime.stores.journal import SqliteJournalReader
+from sleep_runtime.stores.ledger import SqliteLedgerReader
+from sleep_runtime.telemetry.clock import SystemClock
+from sleep_runtime.telemetry.log import configure
+
+Progress = Callable[[str], None]
+
+APP = "sleep-runtime"
+READY_TIMEOUT_S = 120.0
+CLOSE_TIMEOUT_S = 20.0
+DRAIN_S = 10.0
+
+# Ray starts its workers at nice 15, where any ordinary process would crush the hot path. Cold
+# work lowers itself instead, inside its own actors.
+RAY_ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+@dataclass
+class Running:
+    """A runtime that is up. ``wait`` blocks until a signal asks to stop; ``stop`` drains."""
+
+    url: str
+    settings: Settings
+    owners: Owners
+    _closing: contextlib.ExitStack
+
+    def wait(self) -> str:
+        """Block until SIGINT or SIGTERM. Returns the signal's name. Main thread only."""
+        asked: list[str] = []
+        stop = threading.Event()
+
+        def on_signal(number: int, _: object) -> None:
+            asked.append(signal.Signals(number).name)
+            stop.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, on_signal)
+        while not stop.wait(3600):
+            continue
+        return asked[0]
+
+    def stop(self, progress: Progress) -> None:
+        """Take no more requests, let nights under way finish, flush the stores, leave Ray.
+
+        A night that does not finish in time resumes from its pins at the next start.
+        """
+        with self._closing:
+            progress("draining requests")
+            serve.delete(APP)
+            progress("waiting for nights under way")
+            close_owners(self.owners)
+            progress("stopped")
+
+
+def close_owners(owners: Owners) -> None:
+    """Close the owners in the order that lets each finish what the ones before it started."""
+    for owner, args in (
+        (owners.watch, (DRAIN_S,)),
+        (owners.index, ()),
+        (owners.ledger, ()),
+        (owners.journal, ()),
+    ):
+        try:
+            ray.get(owner.close.remote(*args), timeout=CLOSE_TIMEOUT_S + DRAIN_S)
+        except RayError as error:
+            raise RuntimeUnavailable(
+                f"an owner did not close in time: {error}",
+                mend="nothing acked is lost: start it again",
+            ) from None
+        finally:
+            ray.kill(owner)
+
+
+def start(settings: Settings, *, progress: Progress) -> Running:
+    """Bring the runtime up; returns when it is ready for requests.
+
+    Raises ``StoreBusy`` when another runtime has the data directory, ``StoreTooNew`` when a
+    newer version wrote it, ``RuntimeUnavailable`` when Ray or the port cannot be had.
+    """
+    settings = settings.absolute()
+    configure(settings.log.level, settings.log.format)
+    paths = DataDir(settings.data_dir).ensure()
+    closing = contextlib.ExitStack()
+    try:
+        closing.enter_context(paths.lock("runtime"))
+        _check_port(settings)
+        progress("starting Ray")
+        _connect(settings)
+        closing.callback(ray.shutdown)
+        progress("opening the stores")
+        owners = _start_owners(settings)
+        progress("starting the hot path")
+        _start_serve(settings, owners)
+        progress("waking the idle pool")
+        call(owners.watch, "ready", timeout_s=READY_TIMEOUT_S)
+    except BaseException:
+        closing.close()
+        raise
+    url = f"http://{settings.http.host}:{settings.http.port}"
+    _announce(paths, url, closing)
+    return Running(url=url, settings=settings, owners=owners, _closing=closing)
+
+
+def _check_port(settings: Settings) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.http.host, settings.http.port))
+        except OSError as error:
+            raise RuntimeUnavailable(
+                f"{settings.http.host}:{settings.http.port} cannot be had: {error.strerror}",
+                field="http.port",
+                mend="stop what listens there, or set SLEEP_HTTP__PORT",
+            ) from None
+
+
+def _connect(settings: Settings) -> None:
+    os.environ.update(
+        {name: value for name, value in RAY_ENVIRONMENT.items() if name not in os.environ}
+    )
+    chosen = settings.ray
+    common: dict[str, Any] = {
+        "namespace": chosen.namespace,
+        "log_to_driver": settings.log.level == "debug",
+        "logging_level": "warning",
+    }
+    try:
+        if chosen.address:
+            ray.init(address=chosen.address, **common)
+            return
+        ray.init(
+            address="local",
+            num_cpus=chosen.num_cpus,
+            resources={RESOURCE: 1},
+            labels={"pool": "idle"},
+            include_dashboard=chosen.dashboard,
+            object_store_memory=chosen.object_store_bytes,
+            **common,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise RuntimeUnavailable(
+            f"Ray cannot be reached or started: {error}",
+            field="ray.address",
+            mend="leave it empty for a local Ray, or check that the cluster is up",
+        ) from error
+
+
+# ---------------------------------------------------------------------------- actors
+
+
+def _start_owners(settings: Settings) -> Owners:
+    data_dir = str(settings.data_dir)
+    journal = _actor(settings, JournalOwner, "journal", concurrency=1000).remote(
+        data_dir, max_batch=settings.journal.max_batch, max_pending=settings.journal.max_pending
+    )
+    ledger = _actor(settings, LedgerOwner, "ledger").remote(data_dir, settings.policy.triggers)
+    _opened(journal, ledger)
+    index = _actor(settings, IndexOwner, "index").remote(
+        data_dir, ledger, partial(make_embedder, settings), settings.index.buckets
+    )
+    watch = _actor(settings, NightWatch, "night-watch", concurrency=8).remote(
+        partial(_make_scheduler, settings, ledger),
+        partial(_make_pool, settings, ledger, index),
+        tick_s=settings.scheduler.tick_s,
+        catch_up=partial(_catch_up, index, settings),
+    )
+    _opened(index, watch)
+    return Owners(journal=journal, ledger=ledger, index=index, watch=watch)
+
+
+def _actor(settings: Settings, kind: type, name: str, *, concurrency: int = 1) -> Any:
+    return ray.remote(kind).options(
+        name=name,
+        namespace=settings.ray.namespace,
+        lifetime="detached",
+        get_if_exists=True,
+        max_restarts=-1,
+        num_cpus=0,
+        max_concurrency=concurrency,
+    )
+
+
+def _opened(*owners: Any) -> None:
+    """Wait until these actors stand. What one raised while opening comes out as it was."""
+    for owner in owners:
+        try:
+            ray.get(owner.ready.remote(), timeout=READY_TIMEOUT_S)
+        except RayTaskError as error:
+            raise _cause(error) from None
+        except ActorDiedError as error:
+            raise _cause(error) from None
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Our own error at the bottom of what Ray wrapped around it, else Ray's."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, SleepRuntimeError):
+            return seen
+        seen = getattr(seen, "cause", None) or seen.__cause__
+    return RuntimeUnavailable(str(error), mend="look at the logs under the Ray session directory")
+
+
+def _make_scheduler(settings: Settings, ledger: Any, dispatch: Dispatch) -> Scheduler:
+    paths = DataDir(settings.data_dir)
+    configure(settings.log.level, settings.log.format)
+    return Scheduler(
+        journal=SqliteJournalReader(paths.journal_path),
+        ledger=SqliteLedgerReader(paths.ledger_path),
+        writer=ledger_client(ledger),
+        dispatch=dispatch,
+        clock=SystemClock(),
+        max_due=settings.scheduler.max_due,
+    )
+
+
+def _make_pool(settings: Settings, ledger: Any, index: Any) -> IdlePool:
+    shards = settings.ray.tier_shards
+    shape = PoolShape(
+        cpus=settings.ray.idle_cpus,
+        shards={Tier.ORG: shards.org, Tier.TEAM: shards.team, Tier.INDIVIDUAL: shards.individual},
+        namespace=settings.ray.namespace,
+    )
+    return IdlePool(shape, partial(_tier_parts, settings, ledger, index))
+
+
+def _tier_parts(settings: Settings, ledger: Any, index: Any) -> DriverParts:
+    configure(settings.log.level, settings.log.format)
+    return make_driver_parts(
+        settings, ledger_client(ledger), partial(call, index, "project", timeout_s=120.0)
+    )
+
+
+def _catch_up(index: Any, settings: Settings) -> None:
+    """Project what an index that was away has missed."""
+    with contextlib.closing(SqliteLedgerReader(DataDir(settings.data_dir).ledger_path)) as ledger:
+        behind = bool(ledger.marks(limit=1))
+    if behind:
+        call(index, "project", timeout_s=120.0)
+
+
+# ---------------------------------------------------------------------------- serve
+
+
+def _start_serve(settings: Settings, owners: Owners) -> None:
+    http = settings.http
+    serve.start(
+        proxy_location="HeadOnly",
+        http_options={"host": http.host, "port": http.port},
+        logging_config={"log_level": "WARNING", "enable_access_log": False},
+    )
+    ingress = serve.ingress(partial(build_replica_app, settings, owners))(_HotPath)
+    hot_path = serve.deployment(
+        ingress,
+        name="HotPath",
+        num_replicas=http.replicas,
+        max_ongoing_requests=http.max_ongoing_requests,
+        max_queued_requests=http.max_queued_requests,
+        ray_actor_options={"num_cpus": 0},
+        graceful_shutdown_timeout_s=DRAIN_S,
+    )
+    serve.run(hot_path.bind(), name=APP, route_prefix="/")
+
+
+class _HotPath:
+    """The Serve ingress; everything it does is in the application it wraps."""
+
+
+def _announce(paths: DataDir, url: str, closing: contextlib.ExitStack) -> None:
+    """Leave a note in the data directory, by which commands find the runtime."""
+    write_atomically(
+        paths.runtime_file,
+        json.dumps(
+            {
+                "pid": os.getpid(),
+                "url": url,
+                "version": __version__,
+                "started_at": datetime.now(UTC).isoformat(),
+                "ray_address": ray.get_runtime_context().gcs_address,
+            }
+        ),
+    )
+    closing.callback(paths.runtime_file.unlink, missing_ok=True)

@@ -1,0 +1,155 @@
+"""The whole runtime inside one process, without Ray: for tests, benchmarks and notebooks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from fastapi import FastAPI
+
+from sleep_runtime.actors.driver import DriverParts, RunDriver
+from sleep_runtime.actors.scheduler import Scheduler
+from sleep_runtime.compose.parts import make_driver_parts, make_embedder, make_hot_path_parts
+from sleep_runtime.config import Settings
+from sleep_runtime.core.ports import Clock, Embedder, Engine, Index, LedgerReader
+from sleep_runtime.core.run import Run, Trigger
+from sleep_runtime.core.scope import Scope
+from sleep_runtime.serve.app import build_app
+from sleep_runtime.stores.chroma import ChromaIndex
+from sleep_runtime.stores.datadir import DataDir
+from sleep_runtime.stores.journal import SqliteJournal, SqliteJournalReader
+from sleep_runtime.stores.ledger import SqliteLedger, SqliteLedgerReader
+from sleep_runtime.stores.projector import Projector
+from sleep_runtime.telemetry.clock import SystemClock
+from sleep_runtime.telemetry.metrics import registry, render
+
+
+# The directory's lock lets one process in at a time, so the name may outlive the process: what a
+# dead one held is taken up again at once, under a higher epoch.
+OWNER = "embedded"
+
+
+@dataclass
+class Embedded:
+    """The whole runtime in this process, without Ray, one night after the other.
+
+    A context manager: the stores are opened on entry and closed on exit. ``clock``, ``engine``
+    and ``embedder`` replace the configured ones, which is how tests make days pass.
+    """
+
+    settings: Settings
+    clock: Clock = field(default_factory=SystemClock)
+    engine: Engine | None = None
+    embedder: Embedder | None = None
+
+    def __enter__(self) -> Self:
+        self._closing = contextlib.ExitStack()
+        paths = DataDir(self.settings.data_dir)
+        self._closing.enter_context(paths.lock("runtime"))
+        self.embedder = self.embedder or make_embedder(self.settings)
+        self.journal = self._close_later(
+            SqliteJournal(
+                paths.journal_path,
+                max_batch=self.settings.journal.max_batch,
+                max_pending=self.settings.journal.max_pending,
+                clock=self.clock,
+            )
+        )
+        self.writer = self._close_later(
+            SqliteLedger(paths.ledger_path, triggers=self.settings.policy.triggers)
+        )
+        self.ledger: LedgerReader = self._close_later(SqliteLedgerReader(paths.ledger_path))
+        self.journal_reader = self._close_later(SqliteJournalReader(paths.journal_path))
+        self.index: Index = self._close_later(
+            ChromaIndex(paths.index_path, buckets=self.settings.index.buckets)
+        )
+        self.projector = Projector(self.ledger, self.writer, self.index)
+        self.driver_parts = self._driver_parts()
+        self.driver = RunDriver(OWNER, self.driver_parts)
+        self.scheduler = Scheduler(
+            journal=self.journal_reader,
+            ledger=self.ledger,
+            writer=self.writer,
+            dispatch=self._run_now,
+            clock=self.clock,
+            max_due=self.settings.scheduler.max_due,
+        )
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._closing.close()
+
+    def nights(self, scope: Scope | None = None, *, max_rounds: int = 20) -> list[Run]:
+        """Consolidate everything pending at and below ``scope`` until it is quiet."""
+        self._done: list[Run] = []
+        for _ in range(max_rounds):
+            self.scheduler.request(scope)
+            if not self.scheduler.tick().started:
+                break
+        return self._done
+
+    def project(self) -> int:
+        """Empty the outbox."""
+        cleared = 0
+        while done := self.projector.project():
+            cleared += done
+        return cleared
+
+    def app(self) -> FastAPI:
+        """The HTTP application over these stores."""
+        return build_app(
+            make_hot_path_parts(
+                self.settings,
+                append=lambda rows: asyncio.wrap_future(self.journal.submit(rows)),
+                request_night=self._request,
+                repair=self._repair,
+                gather_metrics=_own_metrics,
+                ready=_true,
+                index=self.index,
+                clock=self.clock,
+                embedder=self.embedder,
+            )
+        )
+
+    async def _request(self, scope: Scope | None) -> list[Scope]:
+        scopes = await asyncio.to_thread(self.scheduler.request, scope)
+        await asyncio.to_thread(self.nights, scope)
+        return scopes
+
+    async def _repair(self, what: str) -> dict[str, int]:
+        if what == "reconcile":
+            return (await asyncio.to_thread(self.projector.reconcile)).model_dump()
+        return (await asyncio.to_thread(self.projector.rebuild, self.embedder)).model_dump()
+
+    def _run_now(self, scope: Scope, trigger: Trigger, requested: str) -> bool:
+        run = self.driver.consolidate(scope, trigger, requested)
+        if run is not None:
+            self._done = [*getattr(self, "_done", []), run]
+        return run is not None
+
+    def _driver_parts(self) -> DriverParts:
+        parts = make_driver_parts(
+            self.settings,
+            self.writer,
+            self.project,
+            clock=self.clock,
+            engine=self.engine,
+            embedder=self.embedder,
+        )
+        self._close_later(parts.journal)
+        self._close_later(parts.ledger)
+        return parts
+
+    def _close_later(self, part: Any) -> Any:
+        self._closing.callback(part.close)
+        return part
+
+
+async def _true() -> bool:
+    return True
+
+
+async def _own_metrics() -> bytes:
+    return render(registry())

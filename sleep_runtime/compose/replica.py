@@ -1,0 +1,116 @@
+"""What a Serve replica is made of: the HTTP application, wired to the owners of the stores."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from fastapi import FastAPI
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from sleep_runtime.actors.owners import IndexClient, unwrap
+from sleep_runtime.compose.parts import make_hot_path_parts
+from sleep_runtime.config import Settings
+from sleep_runtime.core.errors import RuntimeUnavailable, StoreError
+from sleep_runtime.core.journal import AppendResult, JournalRow
+from sleep_runtime.core.scope import Scope
+from sleep_runtime.serve.app import build_app
+from sleep_runtime.telemetry.events import LogEvent
+from sleep_runtime.telemetry.log import configure, get_logger
+from sleep_runtime.telemetry.metrics import Sample, merge, registry, snapshot
+
+ACK_TIMEOUT_S = 30.0
+REQUEST_TIMEOUT_S = 30.0
+REPAIR_TIMEOUT_S = 600.0
+METRICS_TIMEOUT_S = 2.0
+
+log = get_logger(__name__)
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Owners:
+    """Handles of the actors that own the stores and the nights."""
+
+    journal: Any
+    ledger: Any
+    index: Any
+    watch: Any
+
+    def each(self) -> tuple[Any, ...]:
+        return (self.journal, self.ledger, self.index, self.watch)
+
+
+def build_replica_app(settings: Settings, owners: Owners) -> FastAPI:
+    """Runs once in each replica, when it starts."""
+    configure(settings.log.level, settings.log.format)
+    return build_app(
+        make_hot_path_parts(
+            settings,
+            append=partial(_append, owners),
+            request_night=partial(_request_night, owners),
+            repair=partial(_repair, owners),
+            gather_metrics=partial(_gather_metrics, owners),
+            ready=partial(_ready, owners),
+            index=IndexClient(owners.index),
+        )
+    )
+
+
+async def _append(owners: Owners, rows: Sequence[JournalRow]) -> AppendResult:
+    return await _ask(owners.journal.append.remote(rows), "journal", ACK_TIMEOUT_S)
+
+
+async def _request_night(owners: Owners, scope: Scope | None) -> list[Scope]:
+    return await _ask(owners.watch.request.remote(scope), "night watch", REQUEST_TIMEOUT_S)
+
+
+async def _repair(owners: Owners, what: str) -> dict[str, int]:
+    return await _ask(getattr(owners.index, what).remote(), "index", REPAIR_TIMEOUT_S)
+
+
+async def _ask(answer: Awaitable[Answer], owner: str, timeout_s: float) -> Answer:
+    """Wait for an owner's answer, at most ``timeout_s``; its errors come out as our own."""
+    try:
+        return await asyncio.wait_for(answer, timeout_s)
+    except RayTaskError as error:
+        raise unwrap(error) from None
+    except RayActorError:
+        raise StoreError(f"the {owner} is being restarted", mend="send it again") from None
+    except TimeoutError:
+        raise StoreError(f"the {owner} gave no answer in time", mend="send it again") from None
+
+
+async def _gather_metrics(owners: Owners) -> bytes:
+    asked = [owner.metrics.remote() for owner in owners.each()]
+    found: list[list[Sample]] = [snapshot(registry())]
+    for answer in await asyncio.gather(
+        *(asyncio.wait_for(ref, METRICS_TIMEOUT_S) for ref in asked), return_exceptions=True
+    ):
+        _collect(answer, found)
+    try:
+        found.extend(await asyncio.wait_for(owners.watch.pool_metrics.remote(), METRICS_TIMEOUT_S))
+    except (RayError, TimeoutError) as error:
+        log.warning(LogEvent.ACTOR_AWAY, reason=str(error))
+    return merge(found)
+
+
+def _collect(answer: list[Sample] | BaseException, found: list[list[Sample]]) -> None:
+    if isinstance(answer, BaseException):
+        log.warning(LogEvent.ACTOR_AWAY, reason=str(answer))
+    else:
+        found.append(answer)
+
+
+async def _ready(owners: Owners) -> bool:
+    """True when every owner answers."""
+    try:
+        answers = await asyncio.gather(
+            *(asyncio.wait_for(owner.ready.remote(), METRICS_TIMEOUT_S) for owner in owners.each())
+        )
+    except (RayError, TimeoutError, RuntimeUnavailable):
+        return False
+    return all(answers)

@@ -1,0 +1,205 @@
+"""Book: the notes of one scope while a night decides about them.
+
+Every note is a page; several proposals may write on one page, and it becomes one delta. What
+follows from the evidence (support, confidence, since when it holds) is derived once, at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from sleep_runtime.consolidation.signal import asserted_at, bar, confidence, support
+from sleep_runtime.core.event import Trust
+from sleep_runtime.core.note import Dossier, Evidence, Note, NoteStatus
+from sleep_runtime.core.observation import Claim
+from sleep_runtime.core.policy import Policy
+from sleep_runtime.core.proposal import Delta, DeltaKind
+from sleep_runtime.core.scope import Scope
+
+# A note shows this many of its newest events; the ledger holds all of them.
+MAX_EVIDENCE_SHOWN = 200
+
+# Of several changes in one night, the delta is named after the weightiest.
+_WEIGHT = (
+    DeltaKind.RETIRE,
+    DeltaKind.SUPERSEDE,
+    DeltaKind.QUARANTINE,
+    DeltaKind.RESTORE,
+    DeltaKind.PROMOTE,
+    DeltaKind.DEMOTE,
+    DeltaKind.SCOPE,
+    DeltaKind.ADD,
+    DeltaKind.REINFORCE,
+)
+
+
+class Change(NamedTuple):
+    """One thing that was done to a page, and why."""
+
+    kind: DeltaKind
+    code: str
+    reason: str
+    proposal_id: str = ""
+
+
+@dataclass
+class Page:
+    """One note as it stands at this point of the night. ``before`` is its stored revision."""
+
+    id: str
+    claim: Claim
+    before: Note | None
+    status: NoteStatus | None
+    evidence: dict[str, Evidence]
+    helpful: int = 0
+    harmful: int = 0
+    superseded_by: str = ""
+    fresh: dict[str, Evidence] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
+
+    @property
+    def pieces(self) -> list[Evidence]:
+        return list(self.evidence.values())
+
+    def add(self, pieces: Iterable[Evidence]) -> None:
+        """Count each believable event once. Words of tools are no evidence."""
+        for piece in pieces:
+            if piece.trust is not Trust.UNTRUSTED and piece.event_id not in self.evidence:
+                self.evidence[piece.event_id] = piece
+                self.fresh[piece.event_id] = piece
+
+    def move(self, to: NoteStatus | None, change: Change, *, superseded_by: str = "") -> None:
+        if to is not None:
+            self.status = to
+            self.superseded_by = superseded_by
+        self.changes.append(change)
+
+
+class Book:
+    """The pages of a scope by note id."""
+
+    def __init__(
+        self, scope: Scope, dossiers: Iterable[Dossier], policy: Policy, now: datetime
+    ) -> None:
+        self._scope = scope
+        self._policy = policy
+        self._now = now
+        self._pages = {dossier.note.id: _page(dossier) for dossier in dossiers}
+
+    def __iter__(self) -> Iterator[Page]:
+        """Every page, by note id."""
+        return iter([self._pages[key] for key in sorted(self._pages)])
+
+    def get(self, note_id: str) -> Page | None:
+        return self._pages.get(note_id)
+
+    def new(self, note_id: str, claim: Claim) -> Page:
+        """A page for a note that is not stored yet; it is part of the book once it has a status."""
+        return self._pages.setdefault(note_id, Page(note_id, claim, None, None, {}))
+
+    def asserted(self, page: Page) -> datetime | None:
+        """When the page's lesson was last really said."""
+        return asserted_at(page.pieces, self._scope, page.claim.kind, self._policy)
+
+    def belief(self, page: Page) -> float:
+        """Confidence in the page tonight."""
+        return confidence(
+            page.evidence.values(), page.helpful, page.harmful, self._policy.signal, self._now
+        )
+
+    def trust(self, page: Page) -> Trust:
+        """On whose word the page stands."""
+        found = bar(page.pieces, self._scope, page.claim.kind, self._policy)
+        if found.met:
+            return found.trust
+        said = [item.trust for item in page.evidence.values()]
+        return max(said, key=lambda trust: trust.rank, default=Trust.UNTRUSTED)
+
+    def holds_since(self, page: Page) -> datetime:
+        """Since when it is true: its first sighting after what it replaced was last said."""
+        ends = [
+            self.asserted(old) or max(item.ts for item in old.evidence.values())
+            for old in self._pages.values()
+            if old.status is NoteStatus.SUPERSEDED and old.superseded_by == page.id and old.evidence
+        ]
+        sightings = sorted(item.ts for item in page.evidence.values() if item.weight > 0)
+        if not sightings:
+            return page.before.valid_from if page.before else self._now
+        later = [ts for ts in sightings if not ends or ts > max(ends)]
+        return later[0] if later else sightings[-1]
+
+    def deltas(self) -> tuple[Delta, ...]:
+        """One delta for each page that was changed tonight, by note id."""
+        return tuple(self._delta(page) for page in self if page.changes)
+
+    def _delta(self, page: Page) -> Delta:
+        change = _headline(page)
+        reason = "; ".join(dict.fromkeys(item.reason for item in page.changes))
+        return Delta(
+            kind=change.kind,
+            note=self._note(page, reason),
+            evidence=tuple(sorted(page.fresh.values(), key=lambda e: (e.ts, e.event_id))),
+            code=change.code,
+            reason=reason,
+            proposal_id=next((c.proposal_id for c in page.changes if c.proposal_id), ""),
+        )
+
+    def _note(self, page: Page, reason: str) -> Note:
+        status = page.status or NoteStatus.CANDIDATE
+        return Note(
+            id=page.id,
+            scope=self._scope,
+            claim=page.claim,
+            status=status,
+            confidence=self.belief(page),
+            support=support(page.evidence.values()),
+            trust=self.trust(page),
+            helpful=page.helpful,
+            harmful=page.harmful,
+            valid_from=self.holds_since(page),
+            valid_to=self._valid_to(page, status),
+            recorded_at=self._now,
+            superseded_by=page.superseded_by,
+            revision=page.before.revision + 1 if page.before else 1,
+            evidence=_shown(page.evidence),
+            reason=reason,
+        )
+
+    def _valid_to(self, page: Page, status: NoteStatus) -> datetime | None:
+        if status is NoteStatus.SUPERSEDED:
+            heir = self._pages.get(page.superseded_by)
+            return max(self.holds_since(heir), self.holds_since(page)) if heir else self._now
+        if status is NoteStatus.RETIRED:
+            was_retired = page.before and page.before.status is NoteStatus.RETIRED
+            return page.before.valid_to if page.before and was_retired else self._now
+        return None
+
+
+def _page(dossier: Dossier) -> Page:
+    note = dossier.note
+    return Page(
+        id=note.id,
+        claim=note.claim,
+        before=note,
+        status=note.status,
+        evidence={item.event_id: item for item in dossier.evidence},
+        helpful=note.helpful,
+        harmful=note.harmful,
+        superseded_by=note.superseded_by,
+    )
+
+
+def _headline(page: Page) -> Change:
+    """The change the delta is named after; a note that is new tonight was added."""
+    if page.before is None:
+        first, last = page.changes[0], page.changes[-1]
+        return first._replace(code=last.code)
+    return min(page.changes, key=lambda change: _WEIGHT.index(change.kind))
+
+
+def _shown(evidence: Mapping[str, Evidence]) -> tuple[str, ...]:
+    newest: Sequence[Evidence] = sorted(evidence.values(), key=lambda e: (e.ts, e.event_id))
+    return tuple(item.event_id for item in newest[-MAX_EVIDENCE_SHOWN:])

@@ -1,0 +1,151 @@
+"""Compare: how two claims stand to each other, before and after an engine is asked.
+
+An engine answers one narrow question about two statements. What follows from facets, conditions
+and slots (subject + aspect -> value) is decided here, by rule, and holds whatever the engine says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+from sleep_runtime.consolidation.words import mentions, normalise, stems
+from sleep_runtime.core.ids import canonical_json, digest
+from sleep_runtime.core.observation import Claim
+from sleep_runtime.core.proposal import ClaimPair, Judgement, Verdict
+
+
+class Tie(StrEnum):
+    """How two claims stand to each other, all rules applied."""
+
+    SAME = "same"
+    EXCLUDES = "excludes"
+    SCOPED = "scoped"
+    """They exclude each other, and each holds in its own case."""
+    UNSURE = "unsure"
+    """They answer one question differently and nobody could say which of the two it is."""
+    APART = "apart"
+
+
+class Slot(NamedTuple):
+    """The question a claim answers. Two active notes never give one slot two values."""
+
+    about: tuple[tuple[str, str], ...]
+    subject: str
+    aspect: str
+    applies_when: str
+
+
+def slot(claim: Claim) -> Slot | None:
+    """The claim's slot, or None when it names neither subject nor aspect."""
+    subject, aspect = normalise(claim.subject), normalise(claim.aspect)
+    if not (subject or aspect):
+        return None
+    about = tuple(sorted((key, normalise(value)) for key, value in claim.about.items()))
+    return Slot(about, subject, aspect, normalise(claim.applies_when))
+
+
+def clash(left: Claim, right: Claim) -> bool:
+    """True when both fill one slot with different values: they can't both be active."""
+    question = slot(left)
+    if question is None or question != slot(right):
+        return False
+    values = normalise(left.value), normalise(right.value)
+    return all(values) and values[0] != values[1]
+
+
+def comparable(left: Claim, right: Claim) -> bool:
+    """False when a facet both name has different values: unrelated by construction."""
+    shared = left.about.keys() & right.about.keys()
+    return all(normalise(left.about[key]) == normalise(right.about[key]) for key in shared)
+
+
+def identical(left: Claim, right: Claim) -> bool:
+    """True when both say the same in the same words, of the same thing, in the same case."""
+    return (
+        comparable(left, right)
+        and same_facets(left, right)
+        and normalise(left.statement) == normalise(right.statement)
+        and normalise(left.applies_when) == normalise(right.applies_when)
+        and not clash(left, right)
+    )
+
+
+def same_facets(left: Claim, right: Claim) -> bool:
+    """True when both are about the same facets, said as a facet or in the statement's words."""
+    return comparable(left, right) and _implied(left, right) and _implied(right, left)
+
+
+def _implied(claim: Claim, other: Claim) -> bool:
+    said = f"{other.subject} {other.statement}"
+    return all(k in other.about or mentions(said, v) for k, v in claim.about.items())
+
+
+def same_topic(left: Claim, right: Claim) -> bool:
+    """True when both answer about the same subject and aspect, of the same facets.
+
+    Only then may one take the other's place. Two names of a subject agree when the words of one
+    are among the words of the other.
+    """
+    return (
+        same_facets(left, right)
+        and bool(left.subject and right.subject)
+        and _agree(left.subject, right.subject)
+        and _agree(left.aspect, right.aspect)
+    )
+
+
+def _agree(left: str, right: str) -> bool:
+    ours, theirs = stems(left), stems(right)
+    if not ours or not theirs:
+        return ours == theirs
+    return ours <= theirs or theirs <= ours
+
+
+def name_of(claim: Claim) -> str:
+    """A short name of the claim's content: equal claims have equal names."""
+    return digest(canonical_json(claim.model_dump(mode="json")))[:24]
+
+
+def pair_of(left: Claim, right: Claim) -> ClaimPair:
+    """The pair to ask an engine about: equal whichever side comes first, and on any night."""
+    first, second = sorted((left, right), key=name_of)
+    return ClaimPair(key=f"{name_of(first)}:{name_of(second)}", left=first, right=second)
+
+
+def names_of(pair_key: str) -> tuple[str, str]:
+    """The names of the two claims of a pair."""
+    first, _, second = pair_key.partition(":")
+    return first, second
+
+
+def tie(left: Claim, right: Claim, judgements: Mapping[str, Judgement]) -> Tie:
+    """How the two stand to each other. Without a usable judgement the answer is *keep apart*."""
+    if not comparable(left, right):
+        return Tie.APART
+    if identical(left, right):
+        return Tie.SAME
+    judgement = judgements.get(pair_of(left, right).key, Judgement())
+    verdict = Verdict.UNRELATED if judgement.problem else judgement.verdict
+    if verdict is Verdict.SAME:
+        return _same(left, right)
+    if verdict is Verdict.EXCLUDES:
+        return Tie.EXCLUDES if _one_case(left, right) else Tie.SCOPED
+    return Tie.UNSURE if clash(left, right) else Tie.APART
+
+
+def _same(left: Claim, right: Claim) -> Tie:
+    """Said to be the same: so they are, unless each names a condition or facet of its own."""
+    if (
+        left.applies_when
+        and right.applies_when
+        and not _agree(left.applies_when, right.applies_when)
+    ):
+        return Tie.APART
+    nested = left.about.items() <= right.about.items() or right.about.items() <= left.about.items()
+    return Tie.SAME if nested or same_facets(left, right) else Tie.APART
+
+
+def _one_case(left: Claim, right: Claim) -> bool:
+    return same_facets(left, right) and stems(left.applies_when) == stems(right.applies_when)

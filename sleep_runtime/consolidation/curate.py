@@ -1,0 +1,257 @@
+"""Curate: decides what is written. Deterministic; the rules are the rows of ``table.TABLE``.
+
+Invariants, whatever engine and Reflector say: no two active notes give one slot two values; only a
+note on the same subject and aspect is superseded; nothing untrusted becomes active; every change
+has a reason; the order in which a night's proposals are listed changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sleep_runtime.consolidation.book import Book, Change, Page
+from sleep_runtime.consolidation.circle import Circle
+from sleep_runtime.consolidation.compare import Tie, clash, same_topic
+from sleep_runtime.consolidation.reflect import note_id
+from sleep_runtime.consolidation.report import sum_up
+from sleep_runtime.consolidation.signal import bar, contested
+from sleep_runtime.consolidation.table import Move, Stand, look_up
+from sleep_runtime.core.note import Dossier, Note, NoteStatus
+from sleep_runtime.core.policy import Policy
+from sleep_runtime.core.proposal import (
+    Critique,
+    Delta,
+    DeltaKind,
+    Judgement,
+    Proposal,
+    Relation,
+    Worth,
+)
+from sleep_runtime.core.scope import Scope, Tier
+
+_SHOWN = (NoteStatus.ACTIVE, NoteStatus.CANDIDATE)
+
+
+class Decision(NamedTuple):
+    """What a night changes. ``folds`` are the scopes below whose own copies may fold into it."""
+
+    deltas: tuple[Delta, ...]
+    folds: tuple[Scope, ...]
+    counts: dict[str, int]
+    reason: str
+
+
+def decide(
+    scope: Scope,
+    judged: Sequence[tuple[Proposal, Critique]],
+    dossiers: Sequence[Dossier],
+    *,
+    above: Sequence[Note],
+    fold_judgements: Mapping[str, Judgement],
+    policy: Policy,
+    now: datetime,
+) -> Decision:
+    """The deltas of one night of ``scope``: at most one for each note, revisions in sequence.
+
+    ``above`` and ``fold_judgements`` are empty unless this run consumes fold marks.
+    """
+    book = Book(scope, dossiers, policy, now)
+    curator = _Curator(scope, book, policy)
+    for proposal, critique in sorted(judged, key=_by_event_time):
+        curator.take(proposal, critique)
+    _fold(book, above, fold_judgements)
+    _sweep(book, policy)
+    deltas = book.deltas()
+    counts = Counter(f"delta.{delta.kind.value}" for delta in deltas)
+    return Decision(
+        deltas=deltas,
+        folds=_folds(scope, book) if scope.tier is not Tier.INDIVIDUAL else (),
+        counts=dict(sorted(counts.items())),
+        reason=sum_up(deltas, [critique for _, critique in judged]),
+    )
+
+
+def _by_event_time(item: tuple[Proposal, Critique]) -> tuple[bool, datetime, str]:
+    """Lessons before feedback on them; each in the order of when they were last said."""
+    proposal, _ = item
+    return bool(proposal.feedback_on), max(e.ts for e in proposal.evidence), proposal.id
+
+
+class _Curator:
+    """Takes one proposal after the other into the book."""
+
+    def __init__(self, scope: Scope, book: Book, policy: Policy) -> None:
+        self._scope = scope
+        self._book = book
+        self._policy = policy
+
+    def take(self, proposal: Proposal, critique: Critique) -> None:
+        if critique.worth is Worth.DROP:
+            return
+        if proposal.feedback_on:
+            self._feedback(proposal)
+        else:
+            self._lesson(proposal, critique)
+
+    def _feedback(self, proposal: Proposal) -> None:
+        page = self._book.get(proposal.feedback_on)
+        if page is None:
+            return
+        votes = len({(e.person, e.session, e.ts.date()) for e in proposal.evidence})
+        if proposal.helpful:
+            page.helpful += votes
+            change = Change(DeltaKind.REINFORCE, "helpful", f"helped {votes}x", proposal.id)
+        else:
+            page.harmful += votes
+            change = Change(DeltaKind.DEMOTE, "harmful", f"did harm {votes}x", proposal.id)
+        page.move(None, change)
+
+    def _lesson(self, proposal: Proposal, critique: Critique) -> None:
+        page = self._page(proposal, critique)
+        page.add(proposal.evidence)
+        if not page.fresh:
+            return
+        rivals = self._rivals(page, critique)
+        stand = self._stand(page, rivals, critique)
+        found = bar(page.pieces, self._scope, page.claim.kind, self._policy)
+        worth = Worth.KEEP if found.met else Worth.WAIT
+        move = look_up(page.status, critique.relation, worth, stand)
+        if move is not None:
+            self._apply(page, move, rivals, proposal, critique, found.reason)
+
+    def _page(self, proposal: Proposal, critique: Critique) -> Page:
+        known = self._book.get(critique.target)
+        if critique.relation is Relation.SAME and known is not None:
+            return known
+        return self._book.new(note_id(proposal), proposal.claim)
+
+    def _rivals(self, page: Page, critique: Critique) -> list[Page]:
+        """Active pages that cannot be true beside this one, and the one that replaced it."""
+        return [
+            other
+            for other in self._book
+            if other is not page
+            and (
+                other.id == page.superseded_by
+                or (
+                    other.status is NoteStatus.ACTIVE
+                    and (other.id in critique.rivals or clash(other.claim, page.claim))
+                )
+            )
+        ]
+
+    def _stand(self, page: Page, rivals: Iterable[Page], critique: Critique) -> Stand:
+        judged = {*critique.rivals, page.superseded_by}
+        stands = {
+            self._against(page, rival) if rival.id in judged else Stand.UNDECIDED
+            for rival in rivals
+        }
+        worst = (Stand.UNDECIDED, Stand.EARLIER, Stand.LATER)
+        return next((stand for stand in worst if stand in stands), Stand.CLEAR)
+
+    def _against(self, page: Page, rival: Page) -> Stand:
+        """The later standing statement of equal or higher authority, on the same topic, holds."""
+        ours, theirs = self._book.asserted(page), self._book.asserted(rival)
+        if not same_topic(page.claim, rival.claim) or ours is None or theirs == ours:
+            return Stand.UNDECIDED
+        if theirs is not None and ours < theirs:
+            return Stand.EARLIER
+        lower = self._book.trust(page).rank < self._book.trust(rival).rank
+        return Stand.UNDECIDED if lower else Stand.LATER
+
+    def _apply(
+        self,
+        page: Page,
+        move: Move,
+        rivals: Sequence[Page],
+        proposal: Proposal,
+        critique: Critique,
+        why: str,
+    ) -> None:
+        reason = move.reason.format(
+            why=why,
+            rivals=" and ".join(rival.id for rival in rivals) or "what replaced it",
+            target=critique.target or "the general rule",
+            support=_support(page),
+        )
+        change = Change(move.kind, move.code, reason, proposal.id)
+        if move.to is NoteStatus.SUPERSEDED:
+            page.move(move.to, change, superseded_by=self._latest(rivals).id)
+        else:
+            page.move(move.to, change)
+        if move.to is NoteStatus.ACTIVE:
+            self._take_over(page, rivals)
+
+    def _latest(self, rivals: Sequence[Page]) -> Page:
+        undated = datetime.min.replace(tzinfo=rivals[0].pieces[0].ts.tzinfo)
+        return max(rivals, key=lambda page: (self._book.asserted(page) or undated, page.id))
+
+    def _take_over(self, page: Page, rivals: Iterable[Page]) -> None:
+        for rival in rivals:
+            if rival.status is NoteStatus.ACTIVE:
+                change = Change(DeltaKind.SUPERSEDE, "superseded", f"replaced by {page.id}")
+                rival.move(NoteStatus.SUPERSEDED, change, superseded_by=page.id)
+
+
+def _support(page: Page) -> str:
+    events = len(page.evidence)
+    sessions = len({(e.scope, e.session) for e in page.evidence.values()})
+    return f"{events} events in {sessions} sessions"
+
+
+# ---------------------------------------------------------------------------- after the lessons
+
+
+def _fold(book: Book, above: Sequence[Note], judgements: Mapping[str, Judgement]) -> None:
+    """Retire own copies of what a scope above says; one that disagrees is the nearer exception."""
+    upper = {note.id: note for note in above if note.status is NoteStatus.ACTIVE}
+    circle = Circle({key: note.claim for key, note in upper.items()}, judgements)
+    for page in book:
+        if page.status not in _SHOWN:
+            continue
+        ties = {
+            key: tie
+            for key, tie in circle.ties(page.claim).items()
+            if tie in (Tie.SAME, Tie.EXCLUDES)
+        }
+        nearest = max(
+            ties,
+            key=lambda key: (upper[key].scope.tier, ties[key] is Tie.EXCLUDES, key),
+            default="",
+        )
+        if nearest and ties[nearest] is Tie.SAME:
+            where = upper[nearest].scope
+            change = Change(DeltaKind.RETIRE, "folded", f"{where} says it for everyone: {nearest}")
+            page.move(NoteStatus.RETIRED, change, superseded_by=nearest)
+
+
+def _sweep(book: Book, policy: Policy) -> None:
+    """Retire what faded below the floor; take from view what does more harm than it has support."""
+    for page in book:
+        if page.status not in _SHOWN:
+            continue
+        belief, harmed = book.belief(page), contested(page.pieces, page.helpful, page.harmful)
+        if belief < policy.signal.retire_below and not page.fresh:
+            code = "harmful" if harmed else "faded"
+            reason = f"confidence {belief:.2f} is below {policy.signal.retire_below:g}"
+            page.move(NoteStatus.RETIRED, Change(DeltaKind.RETIRE, code, reason))
+        elif harmed and page.status is NoteStatus.ACTIVE:
+            reason = f"{page.harmful} readers were harmed, more than speak for it"
+            page.move(NoteStatus.CANDIDATE, Change(DeltaKind.DEMOTE, "harmful", reason))
+
+
+def _folds(scope: Scope, book: Book) -> tuple[Scope, ...]:
+    """Scopes strictly below that said what is active here now, and the teams between."""
+    said: set[Scope] = set()
+    for page in book:
+        if page.status is not NoteStatus.ACTIVE or not page.changes:
+            continue
+        was_active = page.before is not None and page.before.status is NoteStatus.ACTIVE
+        old = {e.scope for key, e in page.evidence.items() if key not in page.fresh}
+        every = {e.scope for e in page.evidence.values()}
+        said |= every - old if was_active else every
+    below = {part for path in said for part in path.lineage() if part != scope}
+    return tuple(sorted(part for part in below if scope.covers(part)))

@@ -1,0 +1,147 @@
+"""Ground: holds an engine's drafts against the turns they claim to come from.
+
+A draft is kept when somebody who may be believed really said it. Its trust is not the engine's
+guess: it is that of the turn in which the statement's own words stand.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from sleep_runtime.consolidation.words import content, mentions, says, stems, words
+from sleep_runtime.core.event import Trust
+from sleep_runtime.core.ids import stable_id
+from sleep_runtime.core.observation import (
+    Claim,
+    Distillation,
+    Draft,
+    Observation,
+    SessionInput,
+    Turn,
+)
+from sleep_runtime.core.policy import GeneratePolicy
+
+
+class Observed(NamedTuple):
+    """Grounded observations of one session part, and what was left out, by code."""
+
+    observations: tuple[Observation, ...]
+    counts: dict[str, int]
+
+
+class _Speaker(NamedTuple):
+    trust: Trust
+    turns: tuple[Turn, ...]
+
+
+def observe(
+    session: SessionInput, distillation: Distillation, *, policy: GeneratePolicy
+) -> Observed:
+    """Turn an engine's answer into observations; drop, with a code, what is not grounded.
+
+    An answer with a ``problem`` changes nothing and is counted as ``engine_problem``.
+    """
+    counts: Counter[str] = Counter()
+    if distillation.problem:
+        return Observed((), {"engine_problem": 1})
+    drafts = distillation.drafts[: policy.max_drafts_per_session]
+    if dropped := len(distillation.drafts) - len(drafts):
+        counts["too_many_drafts"] = dropped
+    kept: dict[str, Observation] = {}
+    for draft in drafts:
+        code, speaker = _check(session, draft, policy)
+        if speaker is None:
+            counts[code] += 1
+            continue
+        seen = _observation(session, draft, speaker)
+        if seen.id in kept:
+            counts["repeated_draft"] += 1
+        kept.setdefault(seen.id, seen)
+    ordered = sorted(kept.values(), key=lambda item: (item.ts, item.id))
+    return Observed(tuple(ordered), dict(sorted(counts.items())))
+
+
+def _check(
+    session: SessionInput, draft: Draft, policy: GeneratePolicy
+) -> tuple[str, _Speaker | None]:
+    """Who says this draft, or the code of why it is dropped."""
+    claim = draft.claim
+    if not (content(claim.statement) or stems(claim.statement)):
+        return "empty", None
+    if len(words(claim.statement)) > policy.max_statement_words:
+        return "too_long", None
+    turns = {turn.event_id: turn for turn in session.turns}
+    if any(event_id not in turns for event_id in draft.evidence):
+        return "foreign_evidence", None
+    cited = [turns[event_id] for event_id in dict.fromkeys(draft.evidence)]
+    if code := _ungrounded(claim, cited, session):
+        return code, None
+    return _speaker(claim, cited, session)
+
+
+def _ungrounded(claim: Claim, cited: Sequence[Turn], session: SessionInput) -> str:
+    """The code of the first part of the claim that nobody said; empty when all was said."""
+    said = " ".join(map(_said, cited))
+    for code, part in (
+        ("ungrounded_value", claim.value),
+        ("ungrounded_subject", claim.subject),
+        ("ungrounded_condition", claim.applies_when),
+    ):
+        if part and not mentions(said, part):
+            return code
+    facets = {facet for turn in (*session.context, *session.turns) for facet in turn.about.items()}
+    made_up = [v for k, v in claim.about.items() if (k, v) not in facets and not mentions(said, v)]
+    return "ungrounded_about" if made_up else ""
+
+
+def _speaker(
+    claim: Claim, cited: Sequence[Turn], session: SessionInput
+) -> tuple[str, _Speaker | None]:
+    """The highest trust that said the whole statement in one turn.
+
+    A person's turn beside a tool's lends its authority only to its own words. An agent that
+    repeats what a tool printed speaks for the tool.
+    """
+    people = _of(cited, Trust.HUMAN)
+    if any(_carries(turn, claim) for turn in people):
+        return "", _Speaker(Trust.HUMAN, people)
+    agents = _of(cited, Trust.AGENT)
+    if not any(_carries(turn, claim) for turn in agents):
+        untrusted = any(turn.trust is Trust.UNTRUSTED for turn in cited)
+        return ("untrusted" if untrusted else "ungrounded_statement"), None
+    tools = _of((*session.context, *session.turns), Trust.UNTRUSTED)
+    if any(_carries(turn, claim) for turn in tools):
+        return "untrusted", None
+    return "", _Speaker(Trust.AGENT, agents)
+
+
+def _of(turns: Iterable[Turn], trust: Trust) -> tuple[Turn, ...]:
+    return tuple(turn for turn in turns if turn.trust is trust)
+
+
+def _carries(turn: Turn, claim: Claim) -> bool:
+    said = _said(turn)
+    return says(said, claim.statement) and mentions(said, claim.value)
+
+
+def _said(turn: Turn) -> str:
+    """The turn's text with its facets: what it is about need not be said again in words."""
+    return "\n".join((turn.text, *turn.about.keys(), *turn.about.values()))
+
+
+def _observation(session: SessionInput, draft: Draft, speaker: _Speaker) -> Observation:
+    evidence = tuple(turn.event_id for turn in speaker.turns)
+    human = speaker.trust is Trust.HUMAN
+    return Observation(
+        id=stable_id("obs", session.scope, session.session, draft.claim.statement, *evidence),
+        scope=session.scope,
+        session=session.session,
+        person=str(session.scope) if human else f"agent:{session.scope}",
+        ts=max(turn.ts for turn in speaker.turns),
+        claim=draft.claim,
+        durability=draft.durability,
+        trust=speaker.trust,
+        evidence=evidence,
+    )

@@ -1,0 +1,198 @@
+"""Signal: how much speaks for a lesson, and whether that is enough.
+
+Recurrence is counted in distinct sessions, people and days; belief is a posterior that fades.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sleep_runtime.core.event import Trust
+from sleep_runtime.core.note import Evidence, Support
+from sleep_runtime.core.observation import Durability, NoteKind
+from sleep_runtime.core.policy import Policy, SignalPolicy
+from sleep_runtime.core.scope import Scope, Tier
+
+# How much a sighting weighs by whose word it is, and by whether it was meant to last.
+TRUST_WEIGHT = {Trust.HUMAN: 1.0, Trust.AGENT: 0.3, Trust.UNTRUSTED: 0.0}
+INTENT_WEIGHT = {Durability.STANDING: 1.0, Durability.UNCLEAR: 0.5, Durability.ONE_OFF: 0.0}
+# Each further sighting inside one session counts this much of the one before.
+REPEAT_WEIGHT = 0.5
+# What one half-life without a sighting weighs against a note.
+SILENCE_WEIGHT = 0.5
+# A pattern only agents noticed may become knowledge, never a rule for people.
+AGENT_KINDS = frozenset({NoteKind.FACT, NoteKind.PITFALL})
+
+
+class Bar(NamedTuple):
+    """Whether evidence is enough at a scope; on whose word; and why (not), to count and to read."""
+
+    met: bool
+    trust: Trust
+    code: str
+    reason: str
+
+
+def _enough(trust: Trust, code: str, reason: str) -> Bar:
+    return Bar(met=True, trust=trust, code=code, reason=reason)
+
+
+def _short(trust: Trust, code: str, reason: str) -> Bar:
+    return Bar(met=False, trust=trust, code=code, reason=reason)
+
+
+def standing(evidence: Evidence) -> bool:
+    """True for a person's sighting said with standing intent: what ``propose`` weighs in full."""
+    return evidence.trust is Trust.HUMAN and evidence.weight >= INTENT_WEIGHT[Durability.STANDING]
+
+
+def name_of(person: str) -> str:
+    """Who somebody is across the teams of an organisation: a person who moves stays one person."""
+    return person.rpartition("/")[2]
+
+
+def support(evidence: Iterable[Evidence]) -> Support:
+    """Distinct events, sessions, people and days that speak for a note. Agents are no people."""
+    for_it = [item for item in evidence if item.weight > 0 and item.trust is not Trust.UNTRUSTED]
+    return Support(
+        events=len({item.event_id for item in for_it}),
+        sessions=len(_sessions(for_it)),
+        people=len(_people(for_it)),
+        days=len({item.ts.date() for item in for_it}),
+    )
+
+
+def confidence(
+    evidence: Iterable[Evidence],
+    helpful: int,
+    harmful: int,
+    policy: SignalPolicy,
+    now: datetime,
+) -> float:
+    """Belief in a note at ``now``, 0..1: the mean of a Beta posterior that forgets.
+
+        confidence = (a + F + helpful) / (a + b + F + helpful + A + harmful + s * q)
+
+        F     sum of |w| * trust * 0.5**rank * 2**(-age / H) over sightings for it; A: against it
+        a, b  the prior (``prior_for``, ``prior_against``);  H  ``half_life_days``
+        w     intent: 1 standing, 0.5 unclear, < 0 against;  trust: 1 a person, 0.3 an agent, 0 else
+        rank  0, 1, 2 ... within one session: saying it again in one breath adds little
+        q     half-lives since the last sighting;  s = 0.5: silence is weak evidence against
+
+    Beta-Bernoulli posterior mean with exponential forgetting, after A. Josang and R. Ismail, "The
+    Beta Reputation System", 2002; silence as evidence is our addition, so that what nobody says any
+    more ends below a floor and not at the prior. At the defaults one standing sighting starts at
+    0.67 and reaches the floor of 0.2 after about six half-lives.
+    """
+    ranks: dict[tuple[Scope, str], int] = {}
+    total_for = total_against = 0.0
+    last: datetime | None = None
+    for item in sorted(evidence, key=_strongest_first):
+        rank = ranks.get((item.scope, item.session), 0)
+        ranks[item.scope, item.session] = rank + 1
+        weight = abs(item.weight) * TRUST_WEIGHT[item.trust] * REPEAT_WEIGHT**rank
+        weight *= 0.5 ** _half_lives(item.ts, now, policy)
+        if item.weight > 0:
+            total_for += weight
+            last = max(last or item.ts, item.ts)
+        else:
+            total_against += weight
+    silence = SILENCE_WEIGHT * _half_lives(last, now, policy) if last else 0.0
+    for_it = policy.prior_for + total_for + helpful
+    against = policy.prior_against + total_against + harmful + silence
+    return for_it / (for_it + against)
+
+
+def _strongest_first(item: Evidence) -> tuple[float, datetime, str]:
+    return -abs(item.weight) * TRUST_WEIGHT[item.trust], item.ts, item.event_id
+
+
+def _half_lives(since: datetime, now: datetime, policy: SignalPolicy) -> float:
+    return max((now - since) / timedelta(days=policy.half_life_days), 0.0)
+
+
+def bar(evidence: Sequence[Evidence], scope: Scope, kind: NoteKind, policy: Policy) -> Bar:
+    """Whether this evidence makes a lesson of this kind active at ``scope``.
+
+    A person's standing word is enough where it was said. Said without standing intent it must
+    recur; noticed by agents only it must recur more often, and is then a fact or a pitfall. From
+    below it climbs by distinct people, in enough teams, however often one of them repeats it.
+    """
+    for_it = [item for item in evidence if item.weight > 0]
+    people = [item for item in for_it if item.trust is Trust.HUMAN]
+    here = [item for item in for_it if scope.tier is Tier.INDIVIDUAL or item.scope == scope]
+    own = _said_here(here, kind, policy.signal)
+    if own.met or scope.tier is Tier.INDIVIDUAL:
+        return own
+    return _climbed(people, scope, policy)
+
+
+def _said_here(evidence: Sequence[Evidence], kind: NoteKind, policy: SignalPolicy) -> Bar:
+    people = [item for item in evidence if item.trust is Trust.HUMAN]
+    intent = _people(item for item in people if standing(item))
+    if len(intent) >= policy.standing_people:
+        return _enough(Trust.HUMAN, "standing", "said with standing intent")
+    sessions = len(_sessions(people))
+    if sessions >= policy.recurring_sessions:
+        return _enough(Trust.HUMAN, "recurring", f"said in {sessions} sessions")
+    if people:
+        why = f"{sessions} of {policy.recurring_sessions} sessions"
+        return _short(Trust.HUMAN, "not_recurring_yet", why)
+    return _noticed(evidence, kind, policy)
+
+
+def _noticed(evidence: Sequence[Evidence], kind: NoteKind, policy: SignalPolicy) -> Bar:
+    agents = [item for item in evidence if item.trust is Trust.AGENT]
+    if not agents:
+        return _short(Trust.UNTRUSTED, "untrusted", "nobody who may be believed said it")
+    if kind not in AGENT_KINDS:
+        return _short(Trust.AGENT, "agents_only", f"a {kind.value} needs a person's word")
+    sessions = len(_sessions(agents))
+    if sessions < policy.agent_sessions:
+        why = f"{sessions} of {policy.agent_sessions} sessions, noticed by agents only"
+        return _short(Trust.AGENT, "not_recurring_yet", why)
+    return _enough(Trust.AGENT, "noticed", f"noticed by agents in {sessions} sessions")
+
+
+def _climbed(people: Sequence[Evidence], scope: Scope, policy: Policy) -> Bar:
+    wanted = policy.tiers.team_people if scope.tier is Tier.TEAM else policy.tiers.org_people
+    count = len(_people(people))
+    if count < wanted:
+        why = f"{count} of {wanted} people"
+        return _short(Trust.HUMAN, "too_few_people", why)
+    teams = len({item.scope.parts[:2] for item in people if item.scope.tier > Tier.ORG})
+    if scope.tier is Tier.ORG and teams < policy.tiers.org_teams:
+        why = f"{count} people, but {teams} of {policy.tiers.org_teams} teams"
+        return _short(Trust.HUMAN, "too_few_teams", why)
+    return _enough(Trust.HUMAN, "agreed", f"said by {count} people")
+
+
+def asserted_at(
+    evidence: Sequence[Evidence], scope: Scope, kind: NoteKind, policy: Policy
+) -> datetime | None:
+    """The latest instant from which on the evidence alone meets the bar; None when it never does.
+
+    This is when a lesson was last really said: by it two lessons that exclude each other are put
+    in order, whatever the order in which they arrived. One stale repetition does not move it.
+    """
+    since: list[Evidence] = []
+    for moment in sorted({item.ts for item in evidence}, reverse=True):
+        since += [item for item in evidence if item.ts == moment]
+        if bar(since, scope, kind, policy).met:
+            return moment
+    return None
+
+
+def contested(evidence: Iterable[Evidence], helpful: int, harmful: int) -> bool:
+    """True when more sessions were harmed by a note than speak for it or were helped."""
+    return harmful > helpful + support(evidence).sessions
+
+
+def _sessions(evidence: Iterable[Evidence]) -> set[tuple[Scope, str]]:
+    return {(item.scope, item.session) for item in evidence}
+
+
+def _people(evidence: Iterable[Evidence]) -> set[str]:
+    return {name_of(item.person) for item in evidence if item.trust is Trust.HUMAN}

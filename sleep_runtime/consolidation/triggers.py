@@ -1,0 +1,67 @@
+"""When a scope's night is due: a table of rules, the first that applies decides.
+
+    | the schedule                  | due                               | trigger |
+    |-------------------------------|-----------------------------------|---------|
+    | has nothing pending           | never                             |         |
+    | was requested by somebody     | now, no cool-down                 | manual  |
+    | has fold marks                | now, no cool-down: it is cheap    | fold    |
+    | has a backlog over a limit    | now, not within the cool-down     | backlog |
+    | has anything else pending     | its next cadence slot, not within | cadence |
+    |                               | the cool-down                     |         |
+
+A due time in the past is due at once: that is how a night happens that was missed while no
+runtime was up.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sleep_runtime.core.ids import digest
+from sleep_runtime.core.policy import TriggerPolicy
+from sleep_runtime.core.run import Schedule, Trigger
+from sleep_runtime.core.scope import Scope
+
+
+def plan_due(
+    schedule: Schedule, policy: TriggerPolicy, now: datetime
+) -> tuple[datetime | None, Trigger | None]:
+    """When the scope's next night is due and why; ``(None, None)`` when nothing is pending."""
+    if schedule.idle:
+        return None, None
+    if schedule.requested:
+        return now, Trigger.MANUAL
+    if schedule.folds:
+        return now, Trigger.FOLD
+    if backlogged(schedule, policy):
+        return max(now, cooled_down(schedule, policy) or now), Trigger.BACKLOG
+    return cadence_slot(schedule, policy, now), Trigger.CADENCE
+
+
+def backlogged(schedule: Schedule, policy: TriggerPolicy) -> bool:
+    """More is pending than may wait for the next cadence slot."""
+    return (
+        schedule.pending_events >= policy.backlog_events
+        or schedule.pending_tokens >= policy.backlog_tokens
+        or schedule.pending_observations >= policy.backlog_events
+    )
+
+
+def cooled_down(schedule: Schedule, policy: TriggerPolicy) -> datetime | None:
+    """The earliest instant of another night after the last one; None if there was none."""
+    if schedule.last_run_at is None:
+        return None
+    return schedule.last_run_at + timedelta(seconds=policy.cooldown_s)
+
+
+def cadence_slot(schedule: Schedule, policy: TriggerPolicy, now: datetime) -> datetime:
+    """One jittered cadence after the last night, or after something began to wait."""
+    anchor = schedule.last_run_at or schedule.pending_since or now
+    spread = 1.0 + policy.jitter * scope_offset(schedule.scope)
+    slot = anchor + timedelta(seconds=policy.cadence_s * spread)
+    return max(slot, cooled_down(schedule, policy) or slot)
+
+
+def scope_offset(scope: Scope) -> float:
+    """A number in [-1, 1) that belongs to the scope: the same in every process and version."""
+    return int(digest("cadence", scope)[:13], 16) / 2**51 - 1.0

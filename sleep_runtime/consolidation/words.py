@@ -1,0 +1,110 @@
+"""Words: the plain text measures by which decisions compare what was said.
+
+No model and no dictionary: word stems by suffix, so that "decks" meets "deck". Good enough to check
+that a statement was really said; never used to decide that two lessons mean the same.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+_WORD = re.compile(r"[^\W_]+")
+_NOT = re.compile("n['\u2019]t\\b", re.IGNORECASE)
+_NO_NEGATION = re.compile(r"\b(?:(?:do\s+)?not|never)\s+(?:forget|hesitate)\b|\bnot only\b")
+_SENTENCE = re.compile(r"(?<=[.!?;:])\s+|\n+")
+_CLAUSE = re.compile(
+    "[.,;:!?()\n]+|\\s[-\u2013\u2014]+\\s|\\b(?:but|because|instead)\\b", re.IGNORECASE
+)
+_NEGATIONS = frozenset(
+    ("not", "never", "no", "nor", "neither", "cannot", "without", "avoid", "stop", "dont")
+)
+
+# Words that carry no lesson by themselves: grammar, and the frame an engine may put around one.
+_FRAME_WORDS = """
+a about account all also always an and any are as at be because been being but by can client
+customer do does doing done each every for forward from go had has have having he her his how i
+if in into is it its just keep let like likes make me more must my need needs now of ongoing
+only or our please prefer s shall she should so some such t team than that the their them then
+there these they this those to us use used user uses using very want wants was we were what when
+where which while who will with would you your
+"""
+_FRAME = frozenset(_FRAME_WORDS.split())
+_SUFFIXES = (("ies", "y"), ("sses", "ss"), ("ing", ""), ("edly", ""), ("ed", ""), ("es", ""))
+_SHORTEST_STEM = 3
+_CACHED_CHARS = 400
+
+
+@lru_cache(maxsize=65_536)
+def stem(word: str) -> str:
+    """The word without its inflection: ``running``, ``runs`` and ``run`` are one."""
+    for suffix, instead in _SUFFIXES:
+        if word.endswith(suffix) and len(word) - len(suffix) >= _SHORTEST_STEM:
+            return _undouble(word[: -len(suffix)] + instead)
+    if word.endswith("s") and not word.endswith("ss") and len(word) > _SHORTEST_STEM:
+        word = word[:-1]
+    return word.removesuffix("e") if len(word) > _SHORTEST_STEM else word
+
+
+def _undouble(word: str) -> str:
+    doubled = len(word) > _SHORTEST_STEM and word[-1] == word[-2] and word[-1] not in "sl"
+    return word[:-1] if doubled else word.removesuffix("e")
+
+
+def words(text: str) -> list[str]:
+    """Case-folded words in order; "don't" gives "do", "not"."""
+    return _WORD.findall(_NOT.sub(" not", text).casefold())
+
+
+def normalise(text: str) -> str:
+    """The text as words and single spaces: equal for texts that differ in case and signs only."""
+    return _normalise_short(text) if len(text) <= _CACHED_CHARS else " ".join(words(text))
+
+
+@lru_cache(maxsize=65_536)
+def _normalise_short(text: str) -> str:
+    return " ".join(words(text))
+
+
+def stems(text: str) -> frozenset[str]:
+    """Stems of every word."""
+    return frozenset(stem(word) for word in words(text))
+
+
+def content(text: str) -> frozenset[str]:
+    """Stems of the words that carry the lesson, without grammar, frame words and negations."""
+    return frozenset(
+        stem(word) for word in words(text) if word not in _FRAME and word not in _NEGATIONS
+    )
+
+
+def negated(text: str) -> bool:
+    """True when the text says no: "never x", "don't x", "without x"."""
+    plain = _NO_NEGATION.sub(" ", normalise(text))
+    return not _NEGATIONS.isdisjoint(plain.split())
+
+
+def sentences(text: str) -> list[str]:
+    """The text cut after sentence ends and at line breaks; empty pieces left out."""
+    return [piece for piece in (part.strip() for part in _SENTENCE.split(text)) if piece]
+
+
+def says(text: str, statement: str) -> bool:
+    """True when ``text`` holds every content word of ``statement`` and does not say its opposite.
+
+    Inflection, case and frame words are ignored. A clause that holds the whole statement must
+    agree with it in negation, so that "never use tabs" does not carry "use tabs".
+    """
+    wanted = content(statement) or stems(statement)
+    if not wanted or not wanted <= stems(text):
+        return False
+    no = negated(statement)
+    if no and not negated(text):
+        return False
+    whole = [clause for clause in _CLAUSE.split(text) if wanted <= stems(clause)]
+    return not whole or any(negated(clause) == no for clause in whole)
+
+
+def mentions(text: str, phrase: str) -> bool:
+    """True when every word of ``phrase`` occurs in ``text``, inflection and case ignored."""
+    return stems(phrase) <= stems(text)

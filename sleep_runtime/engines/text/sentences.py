@@ -1,0 +1,129 @@
+"""A turn's own prose, cut into sentences and clauses. Code, tables, quotes and traces are left out."""
+
+from __future__ import annotations
+
+import re
+
+from sleep_runtime.engines.text.lexicon import ALL_VERBS, PREPOSITIONS
+from sleep_runtime.engines.text.words import words
+
+MAX_PROSE_WORDS = 400
+"""A longer turn is pasted material: what a person types to an agent is shorter."""
+
+_FENCED = re.compile(r"(?:```|~~~).*?(?:```|~~~|\Z)", re.DOTALL)
+_TAGGED = re.compile(r"<([a-z][a-z0-9_-]*)(?:\s[^<>]*)?>.*?(?:</\1>|\Z)", re.DOTALL)
+_IMAGE = re.compile(r"\[(?:Image|Request interrupted)[^\]\n]*\]")
+_LONG_QUOTE = re.compile(r"\"[^\"\n]{25,}\"|“[^”\n]{25,}”")
+_SKIPPED_LINE = re.compile(
+    r"\s*(?:>|\||at \S+\(|File \"|Traceback|\$ |%\s|#{1,6} |(?:\w+\.)*\w*(?:Error|Exception)\b:?|"
+    r"\[?\d{1,4}[-/:]\d\d[-/:]\d\d|(?:ERROR|WARN|INFO|DEBUG|FATAL)\b|[-=*_]{3,}\s*$|[+-]{3} |@@ |diff --git)"
+)
+_BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)]|[a-z]\))\s+")
+_HEADING = re.compile(r"^#{1,6} ", re.MULTILINE)
+_CODE_LINE = re.compile(
+    r"[{};]\s*$|^\s*(?:from \S+ import\b|def \w+\(|class \w+[:(]|(?:const|let|var)\s+\w+\s*=|import [\w.]+\s*$)"
+)
+_SENTENCE_END = re.compile(r"([.!?]+)(?:[\"'”)]*)\s+|\n+|;\s+")
+_ABBREVIATION = re.compile(r"\b(?:e\.g|i\.e|vs|approx|etc|cf|no|mr|mrs|ms|dr|inc|ltd|co|fig|incl|excl)$")
+_PLACEHOLDER = "“…”"
+
+
+def prose(text: str) -> str:
+    """What the speaker wrote in their own words, one line a paragraph; "" for pasted documents."""
+    kept = _IMAGE.sub(" ", _TAGGED.sub("\n", _FENCED.sub("\n", text)))
+    if len(_HEADING.findall(kept)) > 1:
+        return ""
+    lines = [_BULLET.sub("", line) for line in kept.split("\n") if not _skipped(line)]
+    joined = _LONG_QUOTE.sub(_PLACEHOLDER, "\n".join(lines)).strip()
+    return joined if len(joined.split()) <= MAX_PROSE_WORDS else ""
+
+
+def _skipped(line: str) -> bool:
+    return bool(_SKIPPED_LINE.match(line) or _CODE_LINE.search(line))
+
+
+def sentences(text: str) -> list[str]:
+    """Sentences with their end mark, in order. Unusual abbreviations may split one in two."""
+    found, start = [], 0
+    for match in _SENTENCE_END.finditer(text):
+        if match[1] == "." and _abbreviated(text[max(start, match.start() - 8) : match.start()]):
+            continue
+        found.append(text[start : match.end()].strip())
+        start = match.end()
+    found.append(text[start:].strip())
+    return [sentence for sentence in found if sentence]
+
+
+def _abbreviated(before: str) -> bool:
+    return bool(_ABBREVIATION.search(before.lower()))
+
+
+_JOINT = re.compile(
+    r"\s*(?:,\s*|\s)(?:and then|and also|and|but|then|plus|so|also)\s+|\s+(?:—|–|--|-)\s+|,\s+|\s*—\s*",
+    re.IGNORECASE,
+)
+_CONDITIONAL = re.compile(r"^\W*(?:\w+,?\s+){0,3}?(?:if|when|whenever|unless|once|while|every ?time|each time|any ?time)\b", re.IGNORECASE)
+_NEGATED = re.compile(r"\b(?:don'?t|do not|never|avoid|stop|shouldn't|must not|without)\b", re.IGNORECASE)
+_LINKING = re.compile(r"\b(?:and|then|also|plus)\b", re.IGNORECASE)
+_LEADS = frozenset("please always never don't also just then only kindly do not dont".split())
+_NEW_SUBJECT = re.compile(
+    r"(?:(?:i|we|they|you|our|my|the|all|every|each|it)\b(?:\s+[\w'’/-]+){0,4}?\s+(?:should|must|need|needs|"
+    r"has to|have to|ought|prefer|prefers|like|want|wants|use|uses|always|never|is|are|go|goes|shall)|"
+    r"[\w-]+\s+(?:should|must|needs to|has to|have to|ought to))\b",
+    re.IGNORECASE,
+)
+
+
+def clauses(sentence: str) -> list[str]:
+    """The coordinated clauses of a sentence that each say something of their own.
+
+    A clause is only cut off where the part before has a predicate and the part after begins like
+    an instruction or a new subject. A condition or a negation that could reach over the joint
+    keeps the sentence whole: cutting there could turn its meaning round.
+    """
+    if _CONDITIONAL.match(sentence):
+        return [sentence]
+    parts, start = [], 0
+    for joint in _JOINT.finditer(sentence):
+        left, right = sentence[start : joint.start()], sentence[joint.end() :]
+        if _separable(left, right, joint[0]):
+            parts.append(left.strip())
+            start = joint.end()
+    parts.append(sentence[start:].strip())
+    return [part for part in parts if part]
+
+
+def _separable(left: str, right: str, joint: str) -> bool:
+    if not has_predicate(left):
+        return False
+    if _NEW_SUBJECT.match(right):
+        return True
+    lead, verb, follower = _opening(right)
+    if verb not in ALL_VERBS or not follower or follower in PREPOSITIONS and "," not in joint:
+        return False
+    listed = "," in joint and not _LINKING.search(joint)
+    return bool(lead) or listed or not _NEGATED.search(left)
+
+
+def _opening(text: str) -> tuple[str, str, str]:
+    """The lead word (please, always, …) if any, the first word after it, and the next."""
+    found = [word.lower().replace("’", "'") for word in words(text[:80])][:6]
+    lead = ""
+    while found and found[0] in _LEADS:
+        lead = found.pop(0)
+    return lead, found[0] if found else "", found[1] if len(found) > 1 else ""
+
+
+_PREDICATE = re.compile(
+    r"\b(?:should|must|needs?|ha(?:s|ve) to|is|are|isn't|was|were|prefers?|likes?|wants?|shows?|uses?|"
+    r"always|never|goes|will|can|did|does|said|asked|thanks|thank)\b",
+    re.IGNORECASE,
+)
+
+
+def has_predicate(text: str) -> bool:
+    """True when the text has a verb of its own, as far as closed lists can tell."""
+    if _PREDICATE.search(text):
+        return True
+    _, verb, _ = _opening(text)
+    return verb in ALL_VERBS

@@ -1,0 +1,113 @@
+"""How well notes answer a query: meaning first, then words, then whom it is about.
+
+Pure and exact: one matrix product over unit vectors, one inverted index over words. The weights
+are small beside cosine, so words and facets decide among notes of like meaning.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from sleep_runtime.core.note import Note
+from sleep_runtime.core.ports import ScoredNote
+from sleep_runtime.core.scope import Scope
+
+LEXICAL_WEIGHT = 0.15
+FACET_WEIGHT = 0.10
+# Scores closer than this are a tie: two builds of one model already differ by more.
+TIE = 3
+
+_WORD = re.compile(r"\w+")
+Floats = npt.NDArray[np.float32]
+
+
+def words(text: str) -> frozenset[str]:
+    """The distinct words of a text, case folded."""
+    return frozenset(_WORD.findall(text.casefold()))
+
+
+class Lexicon:
+    """How much a word tells apart in one set of notes: idf, ``log(1 + n / df)``."""
+
+    def __init__(self, texts: Iterable[frozenset[str]]) -> None:
+        counted = list(texts)
+        self._documents = len(counted)
+        self._frequency = Counter(word for text in counted for word in text)
+
+    def weight(self, word: str) -> float:
+        return math.log(1 + (self._documents + 1) / (self._frequency[word] + 1))
+
+
+class Table:
+    """Some notes made ready for scoring. ``vectors`` has a row a note, zeros where there is none.
+
+    Immutable after it is made: may be shared by threads.
+    """
+
+    def __init__(self, notes: Sequence[Note], vectors: Floats) -> None:
+        self.notes = tuple(notes)
+        self.vectors = vectors
+        self.texts = [words(searchable(note)) for note in notes]
+        self._facets = [[words(value) for value in n.claim.about.values()] for n in notes]
+        self._places: dict[str, list[int]] = defaultdict(list)
+        for place, text in enumerate(self.texts):
+            for word in text:
+                self._places[word].append(place)
+
+    def score(self, query: str, vector: Floats, lexicon: Lexicon) -> npt.NDArray[np.float64]:
+        """One score a note: cosine, plus the shares of the query's words and facets it has."""
+        scores = np.zeros(len(self.notes))
+        if vector.shape[0] == self.vectors.shape[1]:
+            scores += self.vectors @ vector
+        asked = words(query)
+        scores += LEXICAL_WEIGHT * self._overlap(asked, lexicon)
+        scores += FACET_WEIGHT * self._facet_matches(asked)
+        return np.nan_to_num(scores, nan=-1.0)
+
+    def _overlap(self, asked: frozenset[str], lexicon: Lexicon) -> npt.NDArray[np.float64]:
+        """The idf-weighted share of the query's words that each note has, 0..1."""
+        share = np.zeros(len(self.notes))
+        weights = {word: lexicon.weight(word) for word in sorted(asked)}
+        for word, weight in weights.items():
+            if word in self._places:
+                share[self._places[word]] += weight
+        return share / (sum(weights.values()) or 1.0)
+
+    def _facet_matches(self, asked: frozenset[str]) -> npt.NDArray[np.float64]:
+        """1 where the query names, whole, a value the note is about."""
+        return np.array(
+            [any(value and value <= asked for value in facets) for facets in self._facets],
+            dtype=np.float64,
+        )
+
+
+def searchable(note: Note) -> str:
+    """Everything of a note that a query's words are looked up in."""
+    claim = note.claim
+    about = claim.about.values()
+    return " ".join(
+        [claim.statement, claim.subject, claim.aspect, claim.value, claim.applies_when, *about]
+    )
+
+
+def best(
+    notes: Sequence[Note], scores: npt.NDArray[np.float64], *, scope: Scope, k: int
+) -> list[ScoredNote]:
+    """The k best, in one order for equal input: score, then confidence, nearness and id."""
+    rank = {each: place for place, each in enumerate(scope.lineage())}
+    rounded = np.round(scores, TIE)
+    places: Iterable[int] = range(len(notes))
+    if len(notes) > k:
+        floor = np.partition(rounded, len(notes) - k)[len(notes) - k]
+        places = np.flatnonzero(rounded >= floor).tolist()
+    ordered = sorted(
+        places,
+        key=lambda i: (-rounded[i], -notes[i].confidence, rank[notes[i].scope], notes[i].id),
+    )
+    return [ScoredNote(note=notes[i], score=float(scores[i])) for i in ordered[:k]]

@@ -1,0 +1,315 @@
+"""The HTTP surface, version 1, as a FastAPI application over ``HotPathParts``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from sleep_runtime.capture.native import parse_events
+from sleep_runtime.core.errors import InvalidInput, SleepRuntimeError
+from sleep_runtime.core.event import Event, EventKind, Role
+from sleep_runtime.core.ids import stable_id
+from sleep_runtime.core.note import NoteStatus
+from sleep_runtime.core.scope import Scope
+from sleep_runtime.serve.errors import status_of, too_large
+from sleep_runtime.serve.hot_path import HotPathParts, Reader
+from sleep_runtime.telemetry.metrics import METRICS
+
+MAX_QUERY_CHARS = 4000
+RETRY_AFTER_S = 1
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SearchBody(_Body):
+    """What ``POST /v1/search`` takes."""
+
+    scope: Scope
+    query: str = Field(max_length=MAX_QUERY_CHARS)
+    k: int = Field(default=10, ge=1, le=100)
+    as_of: AwareDatetime | None = None
+    include_superseded: bool = False
+
+
+class ContextBody(_Body):
+    """What ``POST /v1/context`` takes."""
+
+    scope: Scope
+    query: str = Field(max_length=MAX_QUERY_CHARS)
+    budget_tokens: int = Field(default=800, ge=16, le=100_000)
+    compiler: str | None = Field(default=None, max_length=100)
+
+
+class FeedbackBody(_Body):
+    """What ``POST /v1/feedback`` takes. It is captured like any event; the night applies it."""
+
+    scope: Scope
+    note: str = Field(min_length=1, max_length=100)
+    helpful: bool
+    session: str = Field(default="feedback", min_length=1, max_length=500)
+    id: str | None = Field(default=None, min_length=1, max_length=200)
+    ts: AwareDatetime | None = None
+    text: str = Field(default="", max_length=4000)
+
+
+class RunsBody(_Body):
+    """What ``POST /v1/runs`` takes: the part of the tree to consolidate now."""
+
+    scope: Scope | None = None
+
+
+def build_app(parts: HotPathParts) -> FastAPI:
+    """The application. Runs in a Serve replica, or in any ASGI server in tests."""
+    app = FastAPI(title="sleep-runtime", version=parts.version, docs_url=None, redoc_url=None)
+    reader = Reader(parts)
+    _add_error_handlers(app)
+    _add_capture(app, parts)
+    _add_retrieval(app, reader)
+    _add_nights(app, parts, reader)
+    _add_health(app, parts)
+    return app
+
+
+def _add_capture(app: FastAPI, parts: HotPathParts) -> None:
+    @app.post("/v1/events", openapi_extra=_EVENTS_SCHEMA)
+    async def capture(request: Request) -> Response:
+        """Append events: a JSON array, one object, or NDJSON; gzip welcome. Acked means durable."""
+        return JSONResponse(await _append(parts, await _read_body(request, parts), request))
+
+    @app.post("/v1/feedback", status_code=202)
+    async def feedback(body: FeedbackBody, request: Request) -> Response:
+        """Say whether a note helped. Durable like any event; the next night weighs it."""
+        event = _feedback_event(body, parts.clock.now())
+        answer = await _append(parts, event.model_dump_json().encode(), request, plain=True)
+        return JSONResponse(answer, status_code=422 if answer["rejected"] else 202)
+
+
+async def _append(
+    parts: HotPathParts, raw: bytes, request: Request, *, plain: bool = False
+) -> dict[str, Any]:
+    parsed = parse_events(
+        raw,
+        content_type="application/json" if plain else request.headers.get("content-type", ""),
+        content_encoding="" if plain else request.headers.get("content-encoding", ""),
+        now=parts.clock.now(),
+        limits=parts.limits,
+    )
+    rejected = {item.index: item.error for item in parsed.rejected}
+    result = await parts.append(parsed.rows)
+    places = [index for index in range(len(parsed.rows) + len(rejected)) if index not in rejected]
+    for position in result.conflicts:
+        rejected[places[position]] = (
+            "id: was used before with other content (the first stays; give this event a new id)"
+        )
+    METRICS.capture_events.labels("accepted").inc(result.accepted)
+    METRICS.capture_events.labels("duplicate").inc(result.duplicates)
+    METRICS.capture_events.labels("conflict").inc(len(result.conflicts))
+    METRICS.capture_events.labels("rejected").inc(len(parsed.rejected))
+    METRICS.capture_batch_events.observe(len(places) + len(parsed.rejected))
+    return {
+        "accepted": result.accepted,
+        "duplicates": result.duplicates,
+        "rejected": [{"index": index, "error": rejected[index]} for index in sorted(rejected)],
+    }
+
+
+async def _read_body(request: Request, parts: HotPathParts) -> bytes:
+    """The raw body, refused as soon as it grows past the limit."""
+    most = parts.limits.max_body_bytes
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > most:
+            raise too_large(most)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _feedback_event(body: FeedbackBody, now: datetime) -> Event:
+    ts = body.ts or now
+    name = body.id or stable_id("fb", body.scope, body.note, str(body.helpful), ts.isoformat())
+    return Event(
+        id=name,
+        ts=ts,
+        scope=body.scope,
+        session=body.session,
+        kind=EventKind.FEEDBACK,
+        role=Role.HUMAN,
+        text=body.text,
+        data={"note": body.note, "helpful": body.helpful},
+    )
+
+
+def _add_retrieval(app: FastAPI, reader: Reader) -> None:
+    @app.post("/v1/search")
+    async def search(body: SearchBody) -> dict[str, Any]:
+        """The notes a reader at ``scope`` may see, best first: user, then team, then org."""
+        with METRICS.search_seconds.time():
+            hits = await run_in_threadpool(
+                reader.search,
+                body.scope,
+                body.query,
+                k=body.k,
+                as_of=body.as_of,
+                include_superseded=body.include_superseded,
+            )
+        return {"hits": [{"note": hit.note.public(), "score": round(hit.score, 6)} for hit in hits]}
+
+    @app.post("/v1/context")
+    async def context(body: ContextBody) -> dict[str, Any]:
+        """Prompt text for ``query`` within a token budget, and the notes it is made of."""
+        with METRICS.context_seconds.time():
+            return await run_in_threadpool(
+                reader.context,
+                body.scope,
+                body.query,
+                budget_tokens=body.budget_tokens,
+                compiler=body.compiler,
+            )
+
+    @app.get("/v1/notes")
+    async def notes(
+        scope: str | None = None,
+        status: str = "active",
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        after: Annotated[str, Query(max_length=100)] = "",
+    ) -> dict[str, Any]:
+        """Notes at and below ``scope``, by id."""
+        return await run_in_threadpool(
+            reader.notes, _scope(scope), _status(status), limit=limit, after=after
+        )
+
+    @app.get("/v1/notes/{note_id}")
+    async def note(note_id: str) -> dict[str, Any]:
+        """One note: its revisions with their reasons, and excerpts of its evidence."""
+        return await run_in_threadpool(reader.note, note_id)
+
+
+def _add_nights(app: FastAPI, parts: HotPathParts, reader: Reader) -> None:
+    @app.post("/v1/runs", status_code=202)
+    async def start(body: RunsBody) -> dict[str, Any]:
+        """Make everything pending at and below ``scope`` due now."""
+        if body.scope is not None:
+            await run_in_threadpool(reader.known, body.scope)
+        requested = await parts.request_night(body.scope)
+        return {
+            "requested": [str(scope) for scope in requested],
+            "at": parts.clock.now().isoformat(),
+        }
+
+    @app.get("/v1/runs")
+    async def runs(
+        scope: str | None = None, limit: Annotated[int, Query(ge=1, le=500)] = 50
+    ) -> dict[str, Any]:
+        """Runs at and below ``scope``, newest first."""
+        return {"runs": await run_in_threadpool(reader.runs, _scope(scope), limit=limit)}
+
+    @app.get("/v1/runs/{run_id}")
+    async def run(run_id: str) -> dict[str, Any]:
+        """One run: what was proposed, what was thought of it, what was written and why."""
+        return await run_in_threadpool(reader.run, run_id)
+
+    @app.get("/v1/status")
+    async def status(scope: str | None = None) -> dict[str, Any]:
+        """What is awake, pending and due, and why the last night did what it did."""
+        return await run_in_threadpool(reader.status, _scope(scope))
+
+    @app.post("/v1/index/reconcile")
+    async def reconcile() -> dict[str, int]:
+        """Compare the index with the ledger and repair what differs."""
+        return await parts.repair("reconcile")
+
+    @app.post("/v1/index/rebuild")
+    async def rebuild() -> dict[str, int]:
+        """Build a new generation of the index from the ledger and flip to it."""
+        return await parts.repair("rebuild")
+
+
+def _add_health(app: FastAPI, parts: HotPathParts) -> None:
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        """The journal, the ledger and the night watch answer too."""
+        ready = await parts.ready()
+        return JSONResponse({"ready": ready}, status_code=200 if ready else 503)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Prometheus text of all processes of the runtime."""
+        return Response(await parts.gather_metrics(), media_type="text/plain; version=0.0.4")
+
+
+def _scope(text: str | None) -> Scope | None:
+    return Scope(text) if text else None
+
+
+def _status(text: str) -> NoteStatus | None:
+    if text == "all":
+        return None
+    try:
+        return NoteStatus(text)
+    except ValueError:
+        names = ", ".join((*(status.value for status in NoteStatus), "all"))
+        raise InvalidInput(
+            f"{text!r} is no status", field="status", mend=f"use one of {names}"
+        ) from None
+
+
+# ---------------------------------------------------------------------------- errors
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    async def ours(request: Request, error: Exception) -> Response:  # noqa: ARG001 - the signature is the framework's
+        assert isinstance(error, SleepRuntimeError)  # noqa: S101 - registered for this type only
+        return _error_response(status_of(error), error)
+
+    async def invalid(request: Request, error: Exception) -> Response:  # noqa: ARG001
+        assert isinstance(error, RequestValidationError)  # noqa: S101
+        return _error_response(422, _from_validation(error))
+
+    app.add_exception_handler(SleepRuntimeError, ours)
+    app.add_exception_handler(RequestValidationError, invalid)
+
+
+def _error_response(status: int, error: SleepRuntimeError) -> JSONResponse:
+    body = {"error": {"field": error.field, "reason": error.reason, "mend": error.mend}}
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else None
+    return JSONResponse(body, status_code=status, headers=headers)
+
+
+def _from_validation(error: RequestValidationError) -> InvalidInput:
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+    if first["type"] == "json_invalid":
+        return InvalidInput(
+            f"the body is not JSON: {first['ctx']['error']}", field="body", mend="send one object"
+        )
+    return InvalidInput(
+        first["msg"], field=".".join(where) or "body", mend="GET /openapi.json shows what is taken"
+    )
+
+
+_EVENTS_SCHEMA: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"type": "array", "items": Event.model_json_schema(mode="validation")}
+            },
+            "application/x-ndjson": {"schema": {"type": "string"}},
+        },
+    }
+}

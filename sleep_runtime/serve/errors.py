@@ -1,0 +1,42 @@
+"""Which HTTP status tells which error."""
+
+from __future__ import annotations
+
+from sleep_runtime.core.errors import (
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    RuntimeUnavailable,
+    SleepRuntimeError,
+    StoreError,
+    StoreFull,
+)
+
+
+class BodyTooLarge(InvalidInput):
+    """The body is larger than what one request may send."""
+
+
+def too_large(max_bytes: int) -> BodyTooLarge:
+    """The refusal of a body that is larger than ``max_bytes``."""
+    return BodyTooLarge(
+        f"is larger than {max_bytes} bytes",
+        field="body",
+        mend="send smaller batches, or raise http.max_body_bytes",
+    )
+
+
+_STATUS: tuple[tuple[type[SleepRuntimeError], int], ...] = (
+    (BodyTooLarge, 413),
+    (InvalidInput, 422),
+    (NotFound, 404),
+    (Overloaded, 429),
+    (StoreFull, 507),
+    (StoreError, 503),
+    (RuntimeUnavailable, 503),
+)
+
+
+def status_of(error: SleepRuntimeError) -> int:
+    """The status of the first kind in the table that the error is."""
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)

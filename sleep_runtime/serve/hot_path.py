@@ -1,0 +1,232 @@
+"""HotPath: what a request may do. Capture, search, context, notes, runs, health, metrics.
+
+Nothing here learns: the hot path appends to the journal and reads what nights have written. It
+runs in Serve replicas; blocking reads go to threads, so that one slow search delays nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sleep_runtime.capture.limits import CaptureLimits
+from sleep_runtime.core.errors import NotFound
+from sleep_runtime.core.journal import AppendResult, JournalRow
+from sleep_runtime.core.note import Note, NoteStatus
+from sleep_runtime.core.ports import (
+    Clock,
+    Compiler,
+    JournalReader,
+    LedgerReader,
+    ScoredNote,
+)
+from sleep_runtime.core.run import Run, Schedule
+from sleep_runtime.core.scope import Scope
+from sleep_runtime.present.search import Searcher
+
+EXCERPT_CHARS = 500
+MAX_EXCERPTS = 20
+
+
+@dataclass(frozen=True)
+class HotPathParts:
+    """What the hot path works with. The callables reach the owners of the stores.
+
+    ``request_night`` makes a scope due now; ``repair`` does ``reconcile`` or ``rebuild``;
+    ``gather_metrics`` returns Prometheus text of all processes.
+    """
+
+    append: Callable[[Sequence[JournalRow]], Awaitable[AppendResult]]
+    request_night: Callable[[Scope | None], Awaitable[list[Scope]]]
+    repair: Callable[[str], Awaitable[dict[str, int]]]
+    gather_metrics: Callable[[], Awaitable[bytes]]
+    ready: Callable[[], Awaitable[bool]]
+    journal: JournalReader
+    ledger: LedgerReader
+    searcher: Searcher
+    compilers: dict[str, Compiler]
+    redact: Callable[[str], str]
+    clock: Clock
+    engine_name: str
+    version: str
+    started_at: datetime
+    limits: CaptureLimits = field(default_factory=CaptureLimits)
+    default_compiler: str = "markdown"
+    default_k: int = 10
+    max_k: int = 100
+    default_budget_tokens: int = 800
+
+
+class Reader:
+    """The blocking reads behind the endpoints. Every method may be called from any thread."""
+
+    def __init__(self, parts: HotPathParts) -> None:
+        self._parts = parts
+
+    def known(self, scope: Scope) -> None:
+        """Raise ``NotFound`` for a scope of whose organisation nothing was ever seen."""
+        if self._parts.ledger.knows(scope) or self._parts.journal.head(scope) is not None:
+            return
+        raise NotFound(
+            f"nothing is known of {str(scope)!r} or its organisation",
+            field="scope",
+            mend="check the spelling, or capture events there first",
+        )
+
+    def search(
+        self,
+        scope: Scope,
+        query: str,
+        *,
+        k: int | None = None,
+        as_of: datetime | None = None,
+        include_superseded: bool = False,
+    ) -> list[ScoredNote]:
+        self.known(scope)
+        return self._parts.searcher.search(
+            scope,
+            query,
+            k=k or self._parts.default_k,
+            as_of=as_of,
+            include_superseded=include_superseded,
+        )
+
+    def context(
+        self, scope: Scope, query: str, *, budget_tokens: int | None, compiler: str | None
+    ) -> dict[str, Any]:
+        name = compiler or self._parts.default_compiler
+        chosen = self._parts.compilers.get(name)
+        if chosen is None:
+            raise NotFound(
+                f"there is no compiler {name!r}",
+                field="compiler",
+                mend=f"use one of {', '.join(sorted(self._parts.compilers))}",
+            )
+        hits = self.search(scope, query, k=self._parts.max_k)
+        compiled = chosen.compile(
+            hits, query=query, budget_tokens=budget_tokens or self._parts.default_budget_tokens
+        )
+        return compiled.model_dump()
+
+    def notes(
+        self, scope: Scope | None, status: NoteStatus | None, *, limit: int, after: str
+    ) -> dict[str, Any]:
+        if scope is not None:
+            self.known(scope)
+        found = self._parts.ledger.notes(
+            within=scope,
+            statuses=[status] if status else None,
+            limit=limit + 1,
+            after=after,
+        )
+        page = found[:limit]
+        more = page[-1].id if len(found) > limit else None
+        return {"notes": [note.public() for note in page], "next": more}
+
+    def note(self, note_id: str) -> dict[str, Any]:
+        note = self._parts.ledger.note(note_id)
+        if note is None:
+            raise NotFound(f"there is no note {note_id!r}", field="id", mend="list them first")
+        return {
+            "note": note.public(),
+            "history": [revision.public() for revision in self._parts.ledger.history(note_id)],
+            "excerpts": self._excerpts(note),
+        }
+
+    def _excerpts(self, note: Note) -> list[dict[str, Any]]:
+        stored = self._parts.journal.events(note.scope.org, note.evidence[:MAX_EXCERPTS])
+        return [
+            {
+                "event_id": item.event.id,
+                "ts": item.event.ts.isoformat(),
+                "role": item.event.role.value,
+                "kind": item.event.kind.value,
+                "session": item.event.session,
+                "text": self._parts.redact(item.event.text)[:EXCERPT_CHARS],
+            }
+            for item in stored
+        ]
+
+    def runs(self, scope: Scope | None, *, limit: int) -> list[dict[str, Any]]:
+        return [_run_json(run) for run in self._parts.ledger.runs(scope, limit=limit)]
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        run = self._parts.ledger.run(run_id)
+        if run is None:
+            raise NotFound(f"there is no run {run_id!r}", field="id", mend="list them first")
+        return {
+            "run": _run_json(run),
+            "deltas": [
+                delta.model_dump(mode="json") for delta in self._parts.ledger.deltas(run_id)
+            ],
+            "proposals": [
+                {
+                    "proposal": proposal.model_dump(mode="json"),
+                    "critique": critique.model_dump(mode="json"),
+                }
+                for proposal, critique in self._parts.ledger.proposals(run_id)
+            ],
+        }
+
+    def status(self, scope: Scope | None) -> dict[str, Any]:
+        """What is awake, pending and next, and why the last night did what it did."""
+        parts, now = self._parts, self._parts.clock.now()
+        schedules = parts.ledger.schedules(scope)
+        unfinished = parts.ledger.runs(scope, unfinished=True, limit=100)
+        leases = parts.ledger.leases(now, scope)
+        runs = {run.scope: run for run in unfinished}
+        last = parts.ledger.runs(scope, limit=1)
+        following = _earliest(schedules)
+        counts = parts.ledger.counts()
+        return {
+            "version": parts.version,
+            "started_at": parts.started_at.isoformat(),
+            "engine": parts.engine_name,
+            "journal": {"events": parts.journal.count()},
+            "notes": {
+                status.value: counts.get(f"notes.{status.value}", 0) for status in NoteStatus
+            },
+            "awake": [
+                {
+                    "scope": str(lease.scope),
+                    "owner": lease.owner,
+                    "epoch": lease.epoch,
+                    "run": runs[lease.scope].id if lease.scope in runs else None,
+                    "state": runs[lease.scope].state.value if lease.scope in runs else "planning",
+                }
+                for lease in leases
+            ],
+            "pending": {
+                "scopes": len(schedules),
+                "events": sum(item.pending_events for item in schedules),
+                "tokens": sum(item.pending_tokens for item in schedules),
+                "observations": sum(item.pending_observations for item in schedules),
+                "folds": sum(item.folds for item in schedules),
+            },
+            "next": {
+                "scope": str(following.scope),
+                "due_at": following.due_at.isoformat(),
+                "trigger": following.trigger.value if following.trigger else None,
+            }
+            if following and following.due_at
+            else None,
+            "last_run": _run_json(last[0]) if last else None,
+            "outbox": counts.get("outbox", 0),
+            "index": {"generation": parts.ledger.generation()},
+            "quiet": not (
+                leases
+                or unfinished
+                or any(item.due_at and item.due_at <= now for item in schedules)
+            ),
+        }
+
+
+def _run_json(run: Run) -> dict[str, Any]:
+    return {**run.model_dump(mode="json"), "tier": run.scope.tier.label}
+
+
+def _earliest(schedules: Sequence[Schedule]) -> Schedule | None:
+    dated = [item for item in schedules if item.due_at is not None]
+    return min(dated, key=lambda item: (item.due_at, item.scope), default=None)

@@ -1,0 +1,421 @@
+"""The journal on SQLite: raw events, append only, durable before they are acknowledged.
+
+One process owns the file. Inside it one thread owns the one writing connection; everybody else
+hands batches to that thread and waits for a future. Commits group by themselves: while one
+fsync runs the queue fills, and the next transaction takes what is there, so there is no timer
+to tune. Readers open the file read-only, in any process.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from sleep_runtime.core.errors import Overloaded, StoreError, StoreFull
+from sleep_runtime.core.event import Event, StoredEvent, Trust
+from sleep_runtime.core.journal import AppendResult, JournalRow, ScopeHead
+from sleep_runtime.core.ports import Clock
+from sleep_runtime.core.scope import Scope
+from sleep_runtime.stores.datadir import file_lock
+from sleep_runtime.stores.sqlite import (
+    as_store_error,
+    check_version,
+    connect_writer,
+    reader_engine,
+    schema_version,
+    store_errors,
+)
+from sleep_runtime.telemetry.clock import SystemClock
+
+SCHEMA_VERSION = 1
+ANSWER_TIMEOUT_S = 30.0
+DRAIN_TIMEOUT_S = 60.0
+_IDS_PER_QUERY = 500
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS events (
+        seq INTEGER PRIMARY KEY,
+        org TEXT NOT NULL, id TEXT NOT NULL, scope TEXT NOT NULL, session TEXT NOT NULL,
+        ts_us INTEGER NOT NULL, kind TEXT NOT NULL, role TEXT NOT NULL, trust TEXT NOT NULL,
+        received_us INTEGER NOT NULL, digest BLOB NOT NULL, body BLOB NOT NULL,
+        UNIQUE (org, id)
+    )""",
+    "CREATE INDEX IF NOT EXISTS events_by_scope ON events (scope, seq)",
+    "CREATE INDEX IF NOT EXISTS events_by_session ON events (scope, session, seq)",
+    """CREATE TABLE IF NOT EXISTS heads (
+        scope TEXT PRIMARY KEY, last_seq INTEGER NOT NULL,
+        events INTEGER NOT NULL, tokens INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS heads_by_last_seq ON heads (last_seq)",
+    f"PRAGMA user_version={SCHEMA_VERSION}",
+)
+# A statement takes this many rows. sqlite3 gives up the interpreter's lock once a statement, and
+# gets it back only after the callers had their turn: with 32 of them, row by row costs a third.
+_ROWS_PER_STATEMENT = (64, 16, 4, 1)
+_INSERT = {
+    rows: (
+        "INSERT INTO events (seq, org, id, scope, session, ts_us, kind, role, trust, received_us,"
+        f" digest, body) VALUES {','.join(['(?,?,?,?,?,?,?,?,?,?,?,?)'] * rows)}"
+        " ON CONFLICT (org, id) DO NOTHING"
+    )
+    for rows in _ROWS_PER_STATEMENT
+}
+_UPSERT_HEAD = (
+    "INSERT INTO heads (scope, last_seq, events, tokens) VALUES (?,?,?,?)"
+    " ON CONFLICT (scope) DO UPDATE SET last_seq = excluded.last_seq,"
+    " events = events + excluded.events, tokens = tokens + excluded.tokens"
+)
+_LAST_SEQ = (
+    "SELECT max(coalesce((SELECT max(seq) FROM events), 0),"
+    " coalesce((SELECT max(last_seq) FROM heads), 0))"
+)
+
+
+class _Batch(NamedTuple):
+    rows: list[JournalRow]
+    future: Future[AppendResult]
+
+
+_Answer = AppendResult | StoreError
+
+
+class SqliteJournal:
+    """The owner of one journal file: a ``JournalWriter``, safe to call from many threads.
+
+    ``max_batch`` is how many events one commit gathers from several callers; a single batch
+    that is larger still goes in as one transaction. At most ``max_pending`` events wait in
+    memory. ``lock_wait_s`` is how long a dying owner may take to let go of the file.
+
+    Raises ``StoreBusy`` when another process owns the file and ``StoreTooNew`` when a newer
+    version wrote it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_batch: int = 512,
+        max_pending: int = 20_000,
+        clock: Clock | None = None,
+        lock_wait_s: float = 0.0,
+    ) -> None:
+        self.path = Path(path)
+        self._max_batch = max_batch
+        self._max_pending = max_pending
+        self._clock = clock or SystemClock()
+        self._changed = threading.Condition()
+        self._queue: deque[_Batch] = deque()
+        self._pending = 0
+        self._closing = False
+        with ExitStack() as held:
+            held.enter_context(file_lock(_lock_path(self.path), wait_s=lock_wait_s))
+            self._connection = connect_writer(self.path)
+            held.callback(self._connection.close)
+            self._seq = _open_schema(self._connection, self.path)
+            self._held = held.pop_all()
+        self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
+        self._thread.start()
+
+    def append(self, rows: Sequence[JournalRow]) -> AppendResult:
+        """Make a batch durable; returns when it is on the disk. See ``JournalWriter.append``.
+
+        Without an answer in ``ANSWER_TIMEOUT_S`` it raises ``StoreError``; the batch may still
+        become durable, and sending it again is safe because the ids are the same.
+        """
+        future = self.submit(rows)
+        try:
+            return future.result(ANSWER_TIMEOUT_S)
+        except FutureTimeout:
+            raise StoreError(
+                f"{self.path} gave no answer within {ANSWER_TIMEOUT_S:.0f} s",
+                mend="send the same events again: their ids make that safe",
+            ) from None
+
+    def submit(self, rows: Sequence[JournalRow]) -> Future[AppendResult]:
+        """Queue a batch; the future is resolved in the writer's thread once it is durable.
+
+        A future that is cancelled while it waits takes its batch with it. Raises ``Overloaded``
+        when ``max_pending`` events are waiting, ``StoreError`` when the journal is closed.
+        """
+        batch = _Batch(list(rows), Future())
+        with self._changed:
+            self._admit(len(batch.rows))
+            self._queue.append(batch)
+            self._changed.notify()
+        return batch.future
+
+    def _admit(self, size: int) -> None:
+        if self._closing:
+            raise StoreError(f"{self.path} is closed", mend="send it to the running runtime")
+        if self._pending + size > self._max_pending:
+            raise Overloaded(
+                f"{self._pending} events are waiting to be written, {size} more do not fit",
+                mend=f"retry in a second, with at most {self._max_pending} events at once",
+            )
+        self._pending += size
+
+    def close(self) -> None:
+        """Write what was submitted, then let go of the file. May be called again."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(DRAIN_TIMEOUT_S)
+        if self._thread.is_alive():
+            raise StoreError(f"{self.path} did not drain within {DRAIN_TIMEOUT_S:.0f} s")
+        with store_errors(self.path):
+            self._held.close()
+
+    # ------------------------------------------------------------------ the writer's thread
+
+    def _run(self) -> None:
+        while batches := self._take():
+            live = [batch for batch in batches if batch.future.set_running_or_notify_cancel()]
+            answers = self._write([batch.rows for batch in live])
+            with self._changed:
+                self._pending -= sum(len(batch.rows) for batch in batches)
+            for batch, answer in zip(live, answers, strict=True):
+                _resolve(batch.future, answer)
+
+    def _take(self) -> list[_Batch]:
+        """Everything queued, up to ``max_batch`` events but at least one batch; [] at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._closing)
+            taken: list[_Batch] = []
+            size = 0
+            while self._queue and (not taken or size + len(self._queue[0].rows) <= self._max_batch):
+                taken.append(self._queue.popleft())
+                size += len(taken[-1].rows)
+            return taken
+
+    def _write(self, batches: list[list[JournalRow]]) -> list[_Answer]:
+        """Commit these batches together; if that fails, one by one, so that a bad one fails alone.
+
+        A full disk fails them all at once: none of them is on it.
+        """
+        try:
+            return [*self._transact(batches)]
+        except Exception as error:  # noqa: BLE001 - becomes the answer; this thread must live
+            failure = as_store_error(error, self.path)
+        if len(batches) == 1 or isinstance(failure, StoreFull):
+            return [failure] * len(batches)
+        return [answer for batch in batches for answer in self._write([batch])]
+
+    def _transact(self, batches: list[list[JournalRow]]) -> list[AppendResult]:
+        before = self._seq
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            results = self._insert(batches)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._seq = before
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+        return results
+
+    def _insert(self, batches: list[list[JournalRow]]) -> list[AppendResult]:
+        first = self._seq + 1
+        received_us = _to_us(self._clock.now())
+        rows = [row for batch in batches for row in batch]
+        values = [_values(first + n, row, received_us) for n, row in enumerate(rows)]
+        self._seq += len(rows)
+        outcomes = (
+            [_ACCEPTED] * len(rows)
+            if _insert_rows(self._connection, values) == len(rows)
+            else [self._outcome(first + n, row) for n, row in enumerate(rows)]
+        )
+        self._connection.executemany(_UPSERT_HEAD, _head_changes(first, rows, outcomes))
+        return _answers(batches, outcomes)
+
+    def _outcome(self, seq: int, row: JournalRow) -> int:
+        """What became of a row: its own seq is there, or an older row with the same id is."""
+        stored, digest = self._connection.execute(
+            "SELECT seq, digest FROM events WHERE org = ? AND id = ?", (_org(row), row.id)
+        ).fetchone()
+        if stored == seq:
+            return _ACCEPTED
+        return _DUPLICATE if digest == row.digest else _CONFLICT
+
+
+_ACCEPTED, _DUPLICATE, _CONFLICT = range(3)
+
+
+def _resolve(future: Future[AppendResult], answer: _Answer) -> None:
+    if isinstance(answer, AppendResult):
+        future.set_result(answer)
+    else:
+        future.set_exception(answer)
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
+def _open_schema(connection: sqlite3.Connection, path: Path) -> int:
+    """Create the tables if they are missing; returns the highest seq ever given out."""
+    version = schema_version(connection, path, ours=SCHEMA_VERSION)
+    with store_errors(path):
+        if version < SCHEMA_VERSION:
+            connection.execute("BEGIN IMMEDIATE")
+            for statement in _SCHEMA:
+                connection.execute(statement)
+            connection.execute("COMMIT")
+        return int(connection.execute(_LAST_SEQ).fetchone()[0])
+
+
+def _org(row: JournalRow) -> str:
+    return row.scope.partition("/")[0]
+
+
+def _values(seq: int, row: JournalRow, received_us: int) -> tuple[Any, ...]:
+    id_, scope, session, ts_us, kind, role, trust, digest, body, _ = row
+    org = scope.partition("/")[0]
+    return (seq, org, id_, scope, session, ts_us, kind, role, trust, received_us, digest, body)
+
+
+def _insert_rows(connection: sqlite3.Connection, values: list[tuple[Any, ...]]) -> int:
+    """Insert what is not there yet; returns how many rows that were."""
+    inserted = start = 0
+    for size in _ROWS_PER_STATEMENT:
+        while len(values) - start >= size:
+            part = chain.from_iterable(values[start : start + size])
+            inserted += connection.execute(_INSERT[size], tuple(part)).rowcount
+            start += size
+    return inserted
+
+
+def _head_changes(
+    first: int, rows: list[JournalRow], outcomes: list[int]
+) -> list[tuple[str, int, int, int]]:
+    heads: dict[str, tuple[int, int, int]] = {}
+    for seq, (row, outcome) in enumerate(zip(rows, outcomes, strict=True), start=first):
+        if outcome == _ACCEPTED:
+            _, events, tokens = heads.get(row.scope, (0, 0, 0))
+            heads[row.scope] = (seq, events + 1, tokens + row.tokens)
+    return [(scope, *head) for scope, head in heads.items()]
+
+
+def _answers(batches: list[list[JournalRow]], outcomes: list[int]) -> list[AppendResult]:
+    answers = []
+    start = 0
+    for batch in batches:
+        mine = outcomes[start : start + len(batch)]
+        start += len(batch)
+        answers.append(
+            AppendResult(
+                accepted=mine.count(_ACCEPTED),
+                duplicates=mine.count(_DUPLICATE),
+                conflicts=tuple(n for n, outcome in enumerate(mine) if outcome == _CONFLICT),
+            )
+        )
+    return answers
+
+
+# ---------------------------------------------------------------------------- reading
+
+_events = sa.table(
+    "events",
+    *(sa.column(c) for c in ("seq", "org", "id", "scope", "session", "trust", "received_us")),
+    sa.column("body"),
+)
+_heads = sa.table("heads", *(sa.column(c) for c in ("scope", "last_seq", "events", "tokens")))
+_stored = sa.select(_events.c.seq, _events.c.trust, _events.c.received_us, _events.c.body)
+
+
+class SqliteJournalReader:
+    """A ``JournalReader`` over read-only connections: any process, any thread, any time.
+
+    Every call sees the newest commit. Raises ``StoreError`` when there is no journal yet and
+    ``StoreTooNew`` when a newer version wrote it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._engine = reader_engine(self.path)
+        try:
+            self._check_version()
+        except BaseException:
+            self._engine.dispose()
+            raise
+
+    def _check_version(self) -> None:
+        with store_errors(self.path), self._engine.connect() as connection:
+            found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        check_version(found, self.path, ours=SCHEMA_VERSION)
+
+    def read(self, scope: Scope, *, after: int, upto: int, limit: int) -> list[StoredEvent]:
+        columns = _events.c
+        query = _stored.where(columns.scope == str(scope), columns.seq > after, columns.seq <= upto)
+        return self._stored_events(query.order_by(columns.seq).limit(limit))
+
+    def before(self, scope: Scope, session: str, *, seq: int, limit: int) -> list[StoredEvent]:
+        columns = _events.c
+        query = _stored.where(
+            columns.scope == str(scope), columns.session == session, columns.seq < seq
+        )
+        return self._stored_events(query.order_by(columns.seq.desc()).limit(limit))[::-1]
+
+    def events(self, org: Scope, ids: Sequence[str]) -> list[StoredEvent]:
+        """See ``JournalReader.events``; in seq order, each event once."""
+        wanted = list(dict.fromkeys(ids))
+        found: list[StoredEvent] = []
+        for start in range(0, len(wanted), _IDS_PER_QUERY):
+            part = wanted[start : start + _IDS_PER_QUERY]
+            query = _stored.where(_events.c.org == str(org.org), _events.c.id.in_(part))
+            found += self._stored_events(query)
+        return sorted(found, key=lambda stored: stored.seq)
+
+    def heads(self, *, after: int, limit: int) -> list[ScopeHead]:
+        query = sa.select(_heads).where(_heads.c.last_seq > after)
+        rows = self._rows(query.order_by(_heads.c.last_seq).limit(limit))
+        return [_scope_head(row) for row in rows]
+
+    def head(self, scope: Scope) -> ScopeHead | None:
+        rows = self._rows(sa.select(_heads).where(_heads.c.scope == str(scope)))
+        return _scope_head(rows[0]) if rows else None
+
+    def count(self) -> int:
+        """How many events the journal took: the sum over the heads, not a scan of the events."""
+        rows = self._rows(sa.select(sa.func.coalesce(sa.func.sum(_heads.c.events), 0)))
+        return int(rows[0][0])
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _stored_events(self, query: sa.Select[Any]) -> list[StoredEvent]:
+        return [_stored_event(row) for row in self._rows(query)]
+
+    def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        with store_errors(self.path), self._engine.connect() as connection:
+            return connection.execute(query).all()
+
+
+def _stored_event(row: sa.Row[Any]) -> StoredEvent:
+    return StoredEvent(
+        seq=row.seq,
+        event=Event.model_validate_json(row.body),
+        trust=Trust(row.trust),
+        received_at=_EPOCH + timedelta(microseconds=row.received_us),
+    )
+
+
+def _scope_head(row: sa.Row[Any]) -> ScopeHead:
+    return ScopeHead(
+        scope=Scope(row.scope), last_seq=row.last_seq, events=row.events, tokens=row.tokens
+    )
+
+
+def _to_us(instant: datetime) -> int:
+    return (instant - _EPOCH) // timedelta(microseconds=1)

@@ -1,0 +1,164 @@
+"""The commit: everything a night changed becomes true in one transaction, or nothing does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from sleep_runtime.core.errors import StaleRevision, StoreError
+from sleep_runtime.core.policy import TriggerPolicy
+from sleep_runtime.core.ports import Commit, NoteVector
+from sleep_runtime.core.proposal import Delta
+from sleep_runtime.core.run import Lease, Run, RunState
+from sleep_runtime.stores.ledger import meta, observations, outbox, rows, runs, schedules
+from sleep_runtime.stores.ledger.schedules import Entry
+from sleep_runtime.stores.ledger.schema import deltas, newest, note_evidence, notes
+
+
+def commit(
+    tx: sa.Connection,
+    lease: Lease,
+    run_id: str,
+    what: Commit,
+    *,
+    now: datetime,
+    policy: TriggerPolicy,
+) -> Run:
+    """reflected -> committed. Raises ``StaleRevision`` when a note moved on since it was read."""
+    run = runs.held(tx, lease, run_id)
+    if not runs.stands_at(run, RunState.REFLECTED):
+        return run
+    revisions = _follow(tx, run, what.deltas)
+    done = runs.change(
+        tx,
+        run,
+        state=RunState.COMMITTED,
+        counts=runs.added(run.counts, what.counts),
+        reason=what.reason,
+        updated_at=now,
+    )
+    if what.deltas:
+        _write(tx, done, what.deltas)
+        outbox.mark(tx, revisions)
+        meta.bump(tx, meta.VERSION)
+    _write_vectors(tx, what, revisions)
+    runs.move_cursors(tx, run.scope, journal=0, observed=run.observations.upto)
+    _mark_folds(tx, run, what, now=now, policy=policy)
+    _close_schedule(tx, run, now=now, policy=policy)
+    return done
+
+
+def _follow(tx: sa.Connection, run: Run, changes: Sequence[Delta]) -> dict[str, int]:
+    """The newest revision each note will have. Raises before anything is written."""
+    stored = _revisions(tx, sorted({delta.note.id for delta in changes}))
+    revisions: dict[str, int] = {}
+    for delta in changes:
+        note = delta.note
+        if note.scope != run.scope:
+            raise StoreError(
+                f"run {run.id} of {run.scope} cannot write {note.id} of {note.scope}",
+                field="delta.note.scope",
+            )
+        current = revisions.get(note.id, stored.get(note.id, 0))
+        if note.revision != current + 1:
+            raise StaleRevision(
+                f"note {note.id} is at revision {current}, the change is for {note.revision}",
+                field="delta.note.revision",
+                mend="read the note again and decide anew",
+            )
+        revisions[note.id] = note.revision
+    return revisions
+
+
+def _revisions(tx: sa.Connection, note_ids: Sequence[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for batch in rows.batches(note_ids):
+        for row in tx.execute(sa.select(newest).where(newest.c.note_id.in_(batch))):
+            found[row.note_id] = row.revision
+    return found
+
+
+def _write(tx: sa.Connection, run: Run, changes: Sequence[Delta]) -> None:
+    tx.execute(sa.insert(notes), [rows.note_values(delta.note) for delta in changes])
+    tx.execute(
+        sa.insert(deltas),
+        [rows.delta_values(run, ordinal, delta) for ordinal, delta in enumerate(changes)],
+    )
+    heads = {delta.note.id: delta.note for delta in changes}
+    upsert = insert(newest)
+    moved = {name: upsert.excluded[name] for name in ("revision", "scope", "status")}
+    tx.execute(
+        upsert.on_conflict_do_update(index_elements=["note_id"], set_=moved),
+        [
+            {"note_id": n.id, "revision": n.revision, "scope": str(n.scope), "status": n.status}
+            for n in heads.values()
+        ],
+    )
+    _write_evidence(tx, changes)
+
+
+def _write_evidence(tx: sa.Connection, changes: Sequence[Delta]) -> None:
+    """Evidence named again counts with its newest weight, once."""
+    values = [
+        rows.evidence_values(delta.note.id, evidence)
+        for delta in changes
+        for evidence in delta.evidence
+    ]
+    if values:
+        upsert = insert(note_evidence)
+        weight = {"weight": upsert.excluded.weight}
+        tx.execute(
+            upsert.on_conflict_do_update(
+                index_elements=["note_id", "event_id", "observation_id"], set_=weight
+            ),
+            values,
+        )
+
+
+def _write_vectors(tx: sa.Connection, what: Commit, revisions: Mapping[str, int]) -> None:
+    unknown = sorted(set(what.vectors) - set(revisions))
+    if unknown:
+        raise StoreError(f"{unknown[0]} has a vector but no delta", field="commit.vectors")
+    outbox.store_vectors(
+        tx,
+        [
+            NoteVector(
+                note_id=note_id, revision=revisions[note_id], model=what.vector_model, vector=vector
+            )
+            for note_id, vector in sorted(what.vectors.items())
+        ],
+    )
+
+
+def _close_schedule(tx: sa.Connection, run: Run, *, now: datetime, policy: TriggerPolicy) -> None:
+    """What the run consumed is done; what arrived meanwhile, or was too much for it, stays."""
+    left = observations.pending(tx, run.scope, after=run.observations.upto)
+
+    def close(entry: Entry) -> Entry:
+        was = entry.schedule
+        closed = runs.anew(entry).having(
+            observations_done=was.observations_seen - left,
+            folds=max(0, was.folds - run.folds),
+            last_run_at=now,
+            pending_since=None,
+        )
+        requested = "" if closed.schedule.idle else was.requested
+        return replace(closed.having(requested=requested), not_before=None)
+
+    schedules.revise(tx, [run.scope], close, policy=policy, now=now)
+
+
+def _mark_folds(
+    tx: sa.Connection, run: Run, what: Commit, *, now: datetime, policy: TriggerPolicy
+) -> None:
+    """Let the scopes below look at what became active here."""
+    asked = schedules.asked_of(tx, run)
+
+    def mark(entry: Entry) -> Entry:
+        return schedules.passed_on(asked, entry.having(folds=entry.schedule.folds + 1))
+
+    schedules.revise(tx, sorted(set(what.folds)), mark, policy=policy, now=now)

@@ -1,0 +1,76 @@
+"""Leases: one owner a scope, fenced by an epoch that grows with every new owner.
+
+Expiry only says when somebody else may take the scope. What makes a write invalid is a higher
+epoch, so a slow owner whom nobody replaced loses nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from sleep_runtime.core.errors import LeaseLost
+from sleep_runtime.core.run import Lease
+from sleep_runtime.core.scope import Scope
+from sleep_runtime.stores.ledger import rows
+from sleep_runtime.stores.ledger.schema import leases
+
+_FREE = ""
+
+
+def acquire(
+    tx: sa.Connection, scope: Scope, owner: str, *, now: datetime, ttl_s: float
+) -> Lease | None:
+    """Take the scope if it is free, expired or this owner's already; None if it is not."""
+    if not owner:
+        raise ValueError("an owner needs a name")
+    row = tx.execute(sa.select(leases).where(leases.c.scope == str(scope))).first()
+    if row and row.owner not in (_FREE, owner) and row.expires_at > now:
+        return None
+    lease = Lease(
+        scope=scope,
+        owner=owner,
+        epoch=row.epoch + 1 if row else 1,
+        expires_at=now + timedelta(seconds=ttl_s),
+    )
+    values = {"owner": owner, "epoch": lease.epoch, "expires_at": lease.expires_at}
+    if row:
+        tx.execute(sa.update(leases).where(leases.c.scope == str(scope)).values(values))
+    else:
+        tx.execute(sa.insert(leases).values(scope=str(scope), **values))
+    return lease
+
+
+def check(tx: sa.Connection, lease: Lease) -> rows.Row:
+    """The stored lease. Raises ``LeaseLost`` unless owner and epoch are still the given ones."""
+    row = tx.execute(sa.select(leases).where(leases.c.scope == str(lease.scope))).first()
+    if row is None or (row.owner, row.epoch) != (lease.owner, lease.epoch):
+        raise LeaseLost(
+            f"{lease.owner} held {lease.scope} at epoch {lease.epoch}, now {_holder(row)}",
+            field="lease",
+            mend="acquire the scope again and plan: the run resumes from what it pinned",
+        )
+    return row
+
+
+def _holder(row: rows.Row | None) -> str:
+    if row is None:
+        return "nobody holds it"
+    return f"{row.owner or 'nobody'} holds it at epoch {row.epoch}"
+
+
+def renew(tx: sa.Connection, lease: Lease, *, now: datetime, ttl_s: float) -> Lease:
+    """Extend the lease under its epoch; an expiry is never moved back."""
+    row = check(tx, lease)
+    expires_at = max(rows.lease(row).expires_at, now + timedelta(seconds=ttl_s))
+    tx.execute(
+        sa.update(leases).where(leases.c.scope == str(lease.scope)).values(expires_at=expires_at)
+    )
+    return lease.model_copy(update={"expires_at": expires_at})
+
+
+def release(tx: sa.Connection, lease: Lease) -> None:
+    """Give the scope back. The row stays: the next owner's epoch must be higher still."""
+    check(tx, lease)
+    tx.execute(sa.update(leases).where(leases.c.scope == str(lease.scope)).values(owner=_FREE))

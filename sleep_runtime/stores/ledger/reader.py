@@ -1,0 +1,303 @@
+"""SqliteLedgerReader: everything that only looks, on read-only connections.
+
+Each method reads one snapshot. Nothing here waits for the writer, or makes it wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import sqlalchemy as sa
+
+from sleep_runtime.core.errors import StoreError
+from sleep_runtime.core.note import Dossier, Evidence, Note, NoteStatus
+from sleep_runtime.core.observation import Observation
+from sleep_runtime.core.ports import Cursors, Mark, NoteVector, Pin
+from sleep_runtime.core.proposal import CommittedDelta, Critique, Proposal
+from sleep_runtime.core.run import Lease, Run, Schedule
+from sleep_runtime.core.scope import Scope
+from sleep_runtime.stores.ledger import meta, rows, runs, schedules, schema
+from sleep_runtime.stores.ledger.digest import digest_of
+from sleep_runtime.stores.ledger.revision import check_at_head
+from sleep_runtime.stores.ledger.schema import observed_below, under
+from sleep_runtime.stores.sqlite import reader_engine, store_errors
+
+T = TypeVar("T")
+
+_COUNTED = {
+    "observations": schema.observations,
+    "pins": schema.pins,
+    "notes": schema.newest,
+    "revisions": schema.notes,
+    "evidence": schema.note_evidence,
+    "vectors": schema.note_vectors,
+    "runs": schema.runs,
+    "deltas": schema.deltas,
+    "proposals": schema.proposals,
+    "schedules": schema.schedules,
+    "outbox": schema.outbox,
+}
+
+
+class SqliteLedgerReader:
+    """Reads a ledger file, in any process and from many threads; never writes.
+
+    The file has to exist and be of this version: its owner creates and migrates it. Raises
+    ``StoreTooNew`` and ``StoreError``.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = Path(path)
+        self._open = True
+        self._engine = reader_engine(self._path)
+        try:
+            with self._read() as tx:
+                check_at_head(tx, self._path)
+        except BaseException:
+            self._engine.dispose()
+            raise
+
+    def close(self) -> None:
+        """Close the connections. Closing again does nothing."""
+        self._open = False
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _read(self) -> Iterator[sa.Connection]:
+        if not self._open:
+            raise StoreError(f"{self._path} was closed", field="ledger", mend="open it again")
+        with store_errors(self._path), self._engine.begin() as tx:
+            yield tx
+
+    def _all(self, statement: sa.Select[Any], make: Callable[[rows.Row], T]) -> list[T]:
+        with self._read() as tx:
+            return [make(row) for row in tx.execute(statement)]
+
+    def _one(self, statement: sa.Select[Any], make: Callable[[rows.Row], T]) -> T | None:
+        found = self._all(statement.limit(1), make)
+        return found[0] if found else None
+
+    def _number(self, key: str) -> int:
+        with self._read() as tx:
+            return meta.read(tx, key)
+
+    # ------------------------------------------------------------------------ the whole
+
+    def knows(self, scope: Scope) -> bool:
+        seen = sa.select(schema.schedules.c.scope).where(under(schema.schedules.c.scope, scope.org))
+        return self._one(seen, tuple) is not None
+
+    def version(self) -> int:
+        return self._number(meta.VERSION)
+
+    def watermark(self) -> int:
+        return self._number(meta.WATERMARK)
+
+    def generation(self) -> int:
+        return self._number(meta.GENERATION)
+
+    def cursors(self, scope: Scope) -> Cursors:
+        with self._read() as tx:
+            return runs.cursors_of(tx, scope)
+
+    def counts(self) -> dict[str, int]:
+        """Rows by noun, and notes by status as ``notes.<status>``, zeros included."""
+        statuses = sa.select(schema.newest.c.status, sa.func.count().label("number")).group_by(
+            schema.newest.c.status
+        )
+        with self._read() as tx:
+            counted = {
+                noun: tx.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+                for noun, table in _COUNTED.items()
+            }
+            by_status = {row.status: row.number for row in tx.execute(statuses)}
+        return counted | {f"notes.{s.value}": by_status.get(s.value, 0) for s in NoteStatus}
+
+    def digest(self) -> str:
+        with self._read() as tx:
+            return digest_of(tx)
+
+    # ------------------------------------------------------------------------ notes
+
+    def notes(
+        self,
+        scopes: Sequence[Scope] | None = None,
+        *,
+        within: Scope | None = None,
+        statuses: Sequence[NoteStatus] | None = None,
+        as_of: datetime | None = None,
+        limit: int | None = None,
+        after: str = "",
+    ) -> list[Note]:
+        source = _as_of(as_of) if as_of else rows.NEWEST_NOTES
+        # The narrow table is the one to search, where it has the columns.
+        key = schema.notes.c if as_of else schema.newest.c
+        wanted = sa.select(schema.notes).select_from(source).where(key.note_id > after)
+        if scopes is not None:
+            wanted = wanted.where(key.scope.in_([str(scope) for scope in scopes]))
+        if within is not None:
+            wanted = wanted.where(under(key.scope, within))
+        if statuses is not None:
+            wanted = wanted.where(key.status.in_([status.value for status in statuses]))
+        return self._all(wanted.order_by(key.note_id).limit(limit), rows.note)
+
+    def note(self, note_id: str) -> Note | None:
+        chain = _chain(note_id).order_by(schema.notes.c.revision.desc())
+        return self._one(chain, rows.note)
+
+    def history(self, note_id: str) -> list[Note]:
+        return self._all(_chain(note_id).order_by(schema.notes.c.revision), rows.note)
+
+    def dossiers(self, scope: Scope) -> list[Dossier]:
+        table, newest = schema.note_evidence, schema.newest
+        own = newest.c.scope == str(scope)
+        about = sa.select(table).join(newest, newest.c.note_id == table.c.note_id).where(own)
+        notes = sa.select(schema.notes).select_from(rows.NEWEST_NOTES).where(own)
+        with self._read() as tx:
+            found = [rows.note(row) for row in tx.execute(notes.order_by(newest.c.note_id))]
+            evidence: dict[str, list[Evidence]] = {note.id: [] for note in found}
+            for row in tx.execute(about.order_by(*_EVIDENCE_ORDER)):
+                evidence[row.note_id].append(rows.evidence(row))
+        return [Dossier(note=note, evidence=tuple(evidence[note.id])) for note in found]
+
+    def evidence(self, note_id: str) -> list[Evidence]:
+        table = schema.note_evidence
+        about = sa.select(table).where(table.c.note_id == note_id)
+        return self._all(about.order_by(*_EVIDENCE_ORDER), rows.evidence)
+
+    def vectors(self, note_ids: Sequence[str]) -> list[NoteVector]:
+        table = schema.note_vectors
+        found: list[NoteVector] = []
+        with self._read() as tx:
+            for batch in rows.batches(sorted(set(note_ids))):
+                named = sa.select(table).where(table.c.note_id.in_(batch))
+                found += [rows.vector(row) for row in tx.execute(named.order_by(table.c.note_id))]
+        return found
+
+    # ------------------------------------------------------------------------ observations, runs
+
+    def observations(self, scope: Scope, *, after: int, upto: int, limit: int) -> list[Observation]:
+        table = schema.observations
+        page = (
+            sa.select(table)
+            .where(observed_below(scope), table.c.seq > after, table.c.seq <= upto)
+            .order_by(table.c.seq)
+            .limit(limit)
+        )
+        return self._all(page, rows.observation)
+
+    def pins(self, run_id: str, step: str) -> dict[str, Pin]:
+        step_pins = sa.select(schema.pins).where(*runs.of_step(run_id, step))
+        return {pin.key: pin for pin in self._all(step_pins, rows.pin)}
+
+    def run(self, run_id: str) -> Run | None:
+        with self._read() as tx:
+            return runs.find(tx, run_id)
+
+    def runs(
+        self, scope: Scope | None = None, *, limit: int = 50, unfinished: bool = False
+    ) -> list[Run]:
+        table = schema.runs
+        found = sa.select(table)
+        if scope is not None:
+            found = found.where(under(table.c.scope, scope))
+        if unfinished:
+            found = found.where(table.c.state.in_(schedules.UNFINISHED))
+        newest_first = (table.c.planned_at.desc(), table.c.number.desc(), table.c.scope)
+        return self._all(found.order_by(*newest_first).limit(limit), rows.run)
+
+    def deltas(self, run_id: str) -> list[CommittedDelta]:
+        table = schema.deltas
+        of_run = sa.select(table).where(table.c.run_id == run_id).order_by(table.c.ordinal)
+        return self._all(of_run, rows.delta)
+
+    def proposals(self, run_id: str) -> list[tuple[Proposal, Critique]]:
+        table = schema.proposals
+        of_run = sa.select(table).where(table.c.run_id == run_id).order_by(table.c.ordinal)
+        return self._all(of_run, rows.judged)
+
+    # ------------------------------------------------------------------------ schedules, outbox
+
+    def schedule(self, scope: Scope) -> Schedule | None:
+        table = schema.schedules
+        return self._one(sa.select(table).where(table.c.scope == str(scope)), rows.schedule)
+
+    def schedules(self, scope: Scope | None = None, *, limit: int = 1000) -> list[Schedule]:
+        table = schema.schedules
+        pending = sa.select(table).where(schedules.NOT_IDLE)
+        if scope is not None:
+            pending = pending.where(under(table.c.scope, scope))
+        by_due_time = pending.order_by(table.c.due_at.nulls_last(), table.c.scope)
+        return self._all(by_due_time.limit(limit), rows.schedule)
+
+    def due(self, now: datetime, *, limit: int) -> list[Schedule]:
+        return self._all(due_query(now, limit=limit), rows.schedule)
+
+    def next_due(self) -> Schedule | None:
+        table = schema.schedules
+        waiting = sa.select(table).where(table.c.due_at.is_not(None))
+        return self._one(waiting.order_by(table.c.due_at, table.c.scope), rows.schedule)
+
+    def leases(self, now: datetime, scope: Scope | None = None) -> list[Lease]:
+        table = schema.leases
+        alive = sa.select(table).where(table.c.owner != "", table.c.expires_at > now)
+        if scope is not None:
+            alive = alive.where(under(table.c.scope, scope))
+        return self._all(alive.order_by(table.c.scope), rows.lease)
+
+    def marks(self, *, limit: int) -> list[Mark]:
+        ordered = sa.select(schema.outbox).order_by(schema.outbox.c.note_id).limit(limit)
+        return self._all(ordered, lambda row: Mark(note_id=row.note_id, revision=row.revision))
+
+
+_EVIDENCE_ORDER = (
+    schema.note_evidence.c.note_id,
+    schema.note_evidence.c.ts,
+    schema.note_evidence.c.event_id,
+    schema.note_evidence.c.observation_id,
+)
+
+
+def due_query(now: datetime, *, limit: int) -> sa.Select[Any]:
+    """What is due: one range of ``ix_schedules_due_at``, already in order."""
+    table = schema.schedules
+    return (
+        sa.select(table)
+        .where(table.c.due_at <= now)
+        .order_by(table.c.due_at, table.c.scope)
+        .limit(limit)
+    )
+
+
+def _chain(note_id: str) -> sa.Select[Any]:
+    return sa.select(schema.notes).where(schema.notes.c.note_id == note_id)
+
+
+def _as_of(instant: datetime) -> sa.FromClause:
+    """Each note's newest revision that was recorded by then."""
+    notes = schema.notes
+    known = (
+        sa.select(notes.c.note_id, sa.func.max(notes.c.revision).label("revision"))
+        .where(notes.c.recorded_at <= instant)
+        .group_by(notes.c.note_id)
+    ).subquery("known")
+    return notes.join(
+        known,
+        sa.and_(notes.c.note_id == known.c.note_id, notes.c.revision == known.c.revision),
+    )

@@ -1,0 +1,378 @@
+"""Runs: the steps of a night, each one transition under the scope's lease.
+
+A step that was done already returns the run unchanged: a caller that cannot know whether its
+last call went through, because it or the ledger's owner died, simply calls again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from sleep_runtime.core.errors import NotFound, StoreError
+from sleep_runtime.core.ids import stable_id
+from sleep_runtime.core.observation import Observation
+from sleep_runtime.core.policy import TriggerPolicy
+from sleep_runtime.core.ports import Cursors, Pin
+from sleep_runtime.core.proposal import Critique, Proposal
+from sleep_runtime.core.run import CursorRange, Lease, Run, RunState, Schedule, Trigger
+from sleep_runtime.core.scope import Scope
+from sleep_runtime.stores.ledger import leases, observations, rows, schedules
+from sleep_runtime.stores.ledger.schedules import Entry
+from sleep_runtime.stores.ledger.schema import cursors, pins, proposals, runs
+
+_ORDER = (
+    RunState.PLANNED,
+    RunState.GENERATED,
+    RunState.REFLECTED,
+    RunState.COMMITTED,
+    RunState.PROJECTED,
+)
+
+
+def find(tx: sa.Connection, run_id: str) -> Run | None:
+    """The run, or None."""
+    row = tx.execute(sa.select(runs).where(runs.c.id == run_id)).first()
+    return rows.run(row) if row else None
+
+
+def get(tx: sa.Connection, run_id: str) -> Run:
+    """The run. Raises ``NotFound``."""
+    run = find(tx, run_id)
+    if run is None:
+        raise NotFound(f"there is no run {run_id!r}", field="run")
+    return run
+
+
+def held(tx: sa.Connection, lease: Lease, run_id: str) -> Run:
+    """The run, for the holder of its scope. Raises ``LeaseLost``, ``NotFound``, ``StoreError``."""
+    leases.check(tx, lease)
+    run = get(tx, run_id)
+    if run.scope != lease.scope:
+        raise StoreError(
+            f"run {run_id} belongs to {run.scope}, the lease is for {lease.scope}", field="run"
+        )
+    return run
+
+
+def change(tx: sa.Connection, run: Run, **fields: Any) -> Run:
+    """Write a run with some of its fields replaced."""
+    changed = run.model_copy(update=fields)
+    tx.execute(sa.update(runs).where(runs.c.id == run.id).values(rows.run_values(changed)))
+    return changed
+
+
+def stands_at(run: Run, state: RunState) -> bool:
+    """True when the run waits for the step after ``state``, False when that step is done.
+
+    Raises ``StoreError`` when an earlier step is missing, or the run was given up or yielded.
+    """
+    if run.state is state:
+        return True
+    reached = run.stood_at or run.state
+    if reached in _ORDER and _ORDER.index(reached) > _ORDER.index(state):
+        return False
+    raise StoreError(
+        f"run {run.id} is {run.state}, not {state}", field="run.state", mend="plan the scope again"
+    )
+
+
+def added(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
+    """Two counts by reason code, summed."""
+    total = Counter(counts)
+    total.update(more)
+    return dict(total)
+
+
+def cursors_of(tx: sa.Connection, scope: Scope) -> Cursors:
+    """How far the scope is done; zeros before its first run."""
+    row = tx.execute(sa.select(cursors).where(cursors.c.scope == str(scope))).first()
+    return Cursors(journal=row.journal, observations=row.observations) if row else Cursors()
+
+
+def move_cursors(tx: sa.Connection, scope: Scope, *, journal: int, observed: int) -> None:
+    """Move the scope's cursors forward; never back."""
+    was = cursors_of(tx, scope)
+    values = {
+        "journal": max(was.journal, journal),
+        "observations": max(was.observations, observed),
+    }
+    statement = insert(cursors).values(scope=str(scope), **values)
+    tx.execute(statement.on_conflict_do_update(index_elements=["scope"], set_=values))
+
+
+# ---------------------------------------------------------------------------- plan
+
+
+def plan(
+    tx: sa.Connection,
+    lease: Lease,
+    *,
+    now: datetime,
+    trigger: Trigger,
+    requested: str,
+    journal_upto: int,
+    max_observations: int,
+    policy: TriggerPolicy,
+) -> Run | None:
+    """The scope's unfinished run, resumed, or a new one, or None when nothing is pending."""
+    leases.check(tx, lease)
+    schedules.covers(requested, lease.scope)  # refuses what is no scope
+    last = _last(tx, lease.scope)
+    if last is not None and not last.state.terminal:
+        return _resume(tx, last, lease, now=now)
+    (entry,) = schedules.load(tx, [lease.scope])
+    done = cursors_of(tx, lease.scope)
+    number = last.number + 1 if last else 1
+    run = Run(
+        id=stable_id("run", lease.scope, str(number)),
+        scope=lease.scope,
+        number=number,
+        trigger=trigger,
+        requested=requested,
+        state=RunState.PLANNED,
+        epoch=lease.epoch,
+        owner=lease.owner,
+        planned_at=now,
+        updated_at=now,
+        journal=CursorRange(after=done.journal, upto=max(done.journal, journal_upto)),
+        observations=CursorRange(after=done.observations, upto=done.observations),
+        folds=entry.schedule.folds,
+    )
+    if _nothing_pending(tx, run):
+        _rest(tx, entry, policy=policy, now=now)
+        return None
+    values = rows.run_values(run) | {"max_observations": max_observations}
+    tx.execute(sa.insert(runs).values(values))
+    return run
+
+
+def _last(tx: sa.Connection, scope: Scope) -> Run | None:
+    newest_first = sa.select(runs).where(runs.c.scope == str(scope)).order_by(runs.c.number.desc())
+    row = tx.execute(newest_first.limit(1)).first()
+    return rows.run(row) if row else None
+
+
+def _resume(tx: sa.Connection, run: Run, lease: Lease, *, now: datetime) -> Run:
+    return change(
+        tx,
+        run,
+        state=run.stood_at or run.state,
+        stood_at=None,
+        epoch=lease.epoch,
+        owner=lease.owner,
+        attempts=run.attempts + 1,
+        updated_at=now,
+    )
+
+
+def _nothing_pending(tx: sa.Connection, run: Run) -> bool:
+    after = run.observations.after
+    return (
+        run.journal.empty
+        and not run.folds
+        and observations.end(tx, run.scope, after=after, limit=1) == after
+    )
+
+
+def _rest(tx: sa.Connection, entry: Entry, *, policy: TriggerPolicy, now: datetime) -> None:
+    """Nothing is left to do, whatever the totals say: not due until something new is noted."""
+    was = entry.schedule
+    if was == Schedule(scope=was.scope):
+        return
+    cleared: dict[str, Any] = dict.fromkeys(("due_at", "trigger"))
+    caught_up = entry.having(observations_done=was.observations_seen, requested="")
+    settled = schedules.settle(caught_up, busy=False, policy=policy, now=now)
+    schedules.save(tx, [settled.having(**cleared)])
+
+
+# ---------------------------------------------------------------------------- steps
+
+
+def pin(tx: sa.Connection, lease: Lease, run_id: str, step: str, found: Sequence[Pin]) -> None:
+    """Remember model outputs once; what a key cost is added to the run with its first output."""
+    run = held(tx, lease, run_id)
+    known = set(tx.execute(sa.select(pins.c.key).where(*of_step(run_id, step))).scalars())
+    fresh: dict[str, Pin] = {}
+    for one in found:
+        if one.key not in known:
+            fresh.setdefault(one.key, one)
+    if not fresh:
+        return
+    tx.execute(sa.insert(pins), [rows.pin_values(run_id, step, one) for one in fresh.values()])
+    change(tx, run, usage=sum((one.usage for one in fresh.values()), run.usage))
+
+
+def of_step(run_id: str, step: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    """The condition for the pins of one step of one run."""
+    return pins.c.run_id == run_id, pins.c.step == step
+
+
+def generated(
+    tx: sa.Connection,
+    lease: Lease,
+    run_id: str,
+    found: Sequence[Observation],
+    *,
+    events: int,
+    tokens: int,
+    counts: Mapping[str, int],
+    now: datetime,
+    policy: TriggerPolicy,
+) -> Run:
+    """planned -> generated: the observations, the journal cursor, and what waits where now."""
+    run = held(tx, lease, run_id)
+    if not stands_at(run, RunState.PLANNED):
+        return run
+    _only_of(run, found)
+    new = observations.store(tx, found)
+    move_cursors(tx, run.scope, journal=run.journal.upto, observed=0)
+    after = cursors_of(tx, run.scope).observations
+    upto = observations.end(tx, run.scope, after=after, limit=_max_observations(tx, run))
+    done = change(
+        tx,
+        run,
+        state=RunState.GENERATED,
+        observations=CursorRange(after=after, upto=upto),
+        counts=added(run.counts, counts),
+        updated_at=now,
+    )
+
+    asked = schedules.asked_of(tx, run)
+
+    def note(entry: Entry) -> Entry:
+        noted = entry.having(observations_seen=entry.schedule.observations_seen + new)
+        if entry.schedule.scope == run.scope:
+            return _distilled(noted, events=events, tokens=tokens)
+        return schedules.passed_on(asked, noted)
+
+    scopes = run.scope.lineage() if new else run.scope.lineage()[:1]
+    schedules.revise(tx, scopes, note, policy=policy, now=now)
+    return done
+
+
+def _only_of(run: Run, found: Sequence[Observation]) -> None:
+    for one in found:
+        if one.scope != run.scope:
+            raise StoreError(
+                f"run {run.id} of {run.scope} cannot observe for {one.scope}",
+                field="observation.scope",
+            )
+
+
+def _max_observations(tx: sa.Connection, run: Run) -> int:
+    limit = sa.select(runs.c.max_observations).where(runs.c.id == run.id)
+    return int(tx.execute(limit).scalar_one())
+
+
+def _distilled(entry: Entry, *, events: int, tokens: int) -> Entry:
+    """Count events as done. A run may read events whose head was not noted yet: seen >= done."""
+    was = entry.schedule
+    events_done, tokens_done = was.events_done + events, was.tokens_done + tokens
+    return entry.having(
+        events_done=events_done,
+        events_seen=max(was.events_seen, events_done),
+        tokens_done=tokens_done,
+        tokens_seen=max(was.tokens_seen, tokens_done),
+    )
+
+
+def reflected(
+    tx: sa.Connection,
+    lease: Lease,
+    run_id: str,
+    judged: Sequence[tuple[Proposal, Critique]],
+    *,
+    counts: Mapping[str, int],
+    now: datetime,
+) -> Run:
+    """generated -> reflected: what was proposed and what was thought of it."""
+    run = held(tx, lease, run_id)
+    if not stands_at(run, RunState.GENERATED):
+        return run
+    values = [rows.judged_values(run_id, ordinal, one) for ordinal, one in enumerate(judged)]
+    if values:
+        tx.execute(sa.insert(proposals), values)
+    return change(
+        tx, run, state=RunState.REFLECTED, counts=added(run.counts, counts), updated_at=now
+    )
+
+
+def projected(tx: sa.Connection, run_id: str, *, now: datetime, policy: TriggerPolicy) -> Run:
+    """committed -> projected; the scope is due again by what is pending, no longer by this run."""
+    run = get(tx, run_id)
+    yielded_committed = run.state is RunState.YIELDED and run.stood_at is RunState.COMMITTED
+    if not yielded_committed and not stands_at(run, RunState.COMMITTED):
+        return run
+    done = change(tx, run, state=RunState.PROJECTED, stood_at=None, updated_at=now)
+    schedules.revise(tx, [run.scope], anew, policy=policy, now=now)
+    return done
+
+
+def anew(entry: Entry) -> Entry:
+    """Forget when the scope was due: the night it was due for has happened."""
+    forgotten: dict[str, Any] = dict.fromkeys(("due_at", "trigger"))
+    return entry.having(**forgotten)
+
+
+# ---------------------------------------------------------------------------- giving up
+
+
+def yield_run(
+    tx: sa.Connection,
+    lease: Lease,
+    run_id: str,
+    reason: str,
+    *,
+    now: datetime,
+    policy: TriggerPolicy,
+) -> Run:
+    """Stop where the run stands; it is due again after the cool-down."""
+    run = held(tx, lease, run_id)
+    if run.state is RunState.YIELDED or run.state.terminal:
+        return run
+    done = change(
+        tx, run, state=RunState.YIELDED, stood_at=run.state, reason=reason, updated_at=now
+    )
+    _cool_down(tx, run.scope, now=now, policy=policy)
+    return done
+
+
+def abandon(
+    tx: sa.Connection,
+    lease: Lease,
+    run_id: str,
+    reason: str,
+    *,
+    now: datetime,
+    policy: TriggerPolicy,
+) -> Run:
+    """Give the run up; its input stays pending. What is committed can only be projected."""
+    run = held(tx, lease, run_id)
+    if run.state.terminal:
+        return run
+    if RunState.COMMITTED not in (run.state, run.stood_at):
+        run = change(
+            tx, run, state=RunState.ABANDONED, stood_at=None, reason=reason, updated_at=now
+        )
+    _cool_down(tx, run.scope, now=now, policy=policy)
+    return run
+
+
+def _cool_down(tx: sa.Connection, scope: Scope, *, now: datetime, policy: TriggerPolicy) -> None:
+    """Due again exactly when the cool-down is over, if anything is pending: never a tight loop."""
+    until = now + timedelta(seconds=policy.cooldown_s)
+
+    def brake(entry: Entry) -> Entry:
+        return replace(entry, not_before=max(until, entry.not_before or until))
+
+    schedules.revise(tx, [scope], brake, policy=policy, now=now)
+    (entry,) = schedules.load(tx, [scope])
+    if entry.schedule.due_at is not None:
+        schedules.save(tx, [entry.having(due_at=entry.not_before)])

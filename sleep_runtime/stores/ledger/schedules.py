@@ -1,0 +1,195 @@
+"""Schedules: what is pending at each scope and when its night is due.
+
+Rules every change keeps:
+
+- ``due_at`` follows from what is pending, by ``consolidation.triggers``;
+- a scope with an unfinished run stays due, or nobody would finish that run after a crash;
+- nothing is due before ``not_before`` (a postponement, or the cool-down after giving up), unless
+  a person asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from sleep_runtime.consolidation.triggers import plan_due
+from sleep_runtime.core.journal import ScopeHead
+from sleep_runtime.core.policy import TriggerPolicy
+from sleep_runtime.core.run import Run, RunState, Schedule, Trigger
+from sleep_runtime.core.scope import Scope
+from sleep_runtime.stores.ledger import rows
+from sleep_runtime.stores.ledger.schema import runs, schedules, under
+
+EVERYTHING = "*"
+UNFINISHED = tuple(state.value for state in RunState if not state.terminal)
+NOT_IDLE = sa.or_(
+    schedules.c.events_seen != schedules.c.events_done,
+    schedules.c.observations_seen != schedules.c.observations_done,
+    schedules.c.folds != 0,
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A schedule with the ledger's own brake on it."""
+
+    schedule: Schedule
+    not_before: datetime | None = None
+
+    def having(self, **fields: Any) -> Entry:
+        """The entry with some fields of its schedule replaced."""
+        return replace(self, schedule=self.schedule.model_copy(update=fields))
+
+
+Change = Callable[[Entry], Entry]
+
+
+def load(tx: sa.Connection, scopes: Iterable[Scope]) -> list[Entry]:
+    """The entries of these scopes, in order; a scope never seen has an empty one."""
+    wanted = list(scopes)
+    known: dict[str, Entry] = {}
+    for batch in rows.batches([str(scope) for scope in wanted]):
+        for row in tx.execute(sa.select(schedules).where(schedules.c.scope.in_(batch))):
+            known[row.scope] = Entry(rows.schedule(row), row.not_before)
+    return [known.get(str(scope)) or Entry(Schedule(scope=scope)) for scope in wanted]
+
+
+def save(tx: sa.Connection, entries: Sequence[Entry]) -> None:
+    """Write entries whole."""
+    if not entries:
+        return
+    statement = insert(schedules)
+    columns = [column for column in schedules.c if not column.primary_key]
+    tx.execute(
+        statement.on_conflict_do_update(
+            index_elements=["scope"],
+            set_={column.name: statement.excluded[column.name] for column in columns},
+        ),
+        [
+            {**rows.schedule_values(entry.schedule), "not_before": entry.not_before}
+            for entry in entries
+        ],
+    )
+
+
+def busy(tx: sa.Connection) -> set[Scope]:
+    """Scopes with an unfinished run: as many as work is in flight, however many scopes exist."""
+    found = tx.execute(sa.select(runs.c.scope).where(runs.c.state.in_(UNFINISHED)))
+    return {Scope(path) for path in found.scalars()}
+
+
+def settle(entry: Entry, *, busy: bool, policy: TriggerPolicy, now: datetime) -> Entry:
+    """The entry with its due time brought up to date with everything else in it."""
+    was = entry.schedule
+    due, trigger = plan_due(was, policy, now)
+    if busy:
+        due = min(now, was.due_at or now)
+        trigger = Trigger.MANUAL if was.requested else was.trigger or trigger or Trigger.CADENCE
+    if due is None:
+        idle: dict[str, Any] = dict.fromkeys(("pending_since", "due_at", "trigger"))
+        return replace(entry.having(**idle, requested=""), not_before=None)
+    if trigger is was.trigger is not Trigger.CADENCE and was.due_at:
+        due = min(due, was.due_at)  # what is due already keeps its place in the queue
+    if entry.not_before:
+        due = max(due, entry.not_before)
+    since = None if was.idle else was.pending_since or now
+    return entry.having(due_at=due, trigger=trigger, pending_since=since)
+
+
+def revise(
+    tx: sa.Connection,
+    scopes: Iterable[Scope],
+    change: Change,
+    *,
+    policy: TriggerPolicy,
+    now: datetime,
+) -> None:
+    """Change the schedules of these scopes and settle when they are due."""
+    in_flight = busy(tx)
+    save(
+        tx,
+        [
+            settle(change(entry), busy=entry.schedule.scope in in_flight, policy=policy, now=now)
+            for entry in load(tx, scopes)
+        ],
+    )
+
+
+def note_heads(
+    tx: sa.Connection, heads: Sequence[ScopeHead], *, policy: TriggerPolicy, now: datetime
+) -> None:
+    """Write the journal's totals; they only grow, so an older head changes nothing."""
+    by_scope = {head.scope: head for head in sorted(heads, key=lambda head: head.events)}
+
+    def grow(entry: Entry) -> Entry:
+        was, head = entry.schedule, by_scope[entry.schedule.scope]
+        return entry.having(
+            events_seen=max(was.events_seen, head.events),
+            tokens_seen=max(was.tokens_seen, head.tokens),
+        )
+
+    grown = [entry.schedule.scope for entry in load(tx, by_scope) if grow(entry) != entry]
+    revise(tx, grown, grow, policy=policy, now=now)
+
+
+def request(
+    tx: sa.Connection, scope: Scope | None, *, policy: TriggerPolicy, now: datetime
+) -> list[Scope]:
+    """Make everything pending at or below ``scope`` due now; a request ends any brake."""
+    pending = sa.select(schedules.c.scope).where(
+        sa.or_(NOT_IDLE, schedules.c.scope.in_([str(s) for s in busy(tx)]))
+    )
+    if scope is not None:
+        pending = pending.where(under(schedules.c.scope, scope))
+    found = [Scope(path) for path in tx.execute(pending.order_by(schedules.c.scope)).scalars()]
+    asked = str(scope) if scope else EVERYTHING
+
+    def ask(entry: Entry) -> Entry:
+        requested = wider(entry.schedule.requested, asked)
+        return replace(entry.having(requested=requested), not_before=None)
+
+    revise(tx, found, ask, policy=policy, now=now)
+    return found
+
+
+def postpone(tx: sa.Connection, scope: Scope, *, until: datetime) -> None:
+    """Hold a known scope back until an instant; an earlier one than before changes nothing."""
+    for entry in load(tx, [scope]):
+        due = entry.schedule.due_at
+        if due is not None:
+            brake = max(until, entry.not_before or until)
+            save(tx, [replace(entry.having(due_at=max(due, brake)), not_before=brake)])
+
+
+def asked_of(tx: sa.Connection, run: Run) -> str:
+    """What was requested of the run's scope, before the run or while it ran; empty if nothing."""
+    (entry,) = load(tx, [run.scope])
+    own = (run.requested or EVERYTHING) if run.trigger is Trigger.MANUAL else ""
+    return wider(own, entry.schedule.requested)
+
+
+def passed_on(asked: str, entry: Entry) -> Entry:
+    """The entry of a scope that a run brought work to: a request goes with the work."""
+    if asked and covers(asked, entry.schedule.scope):
+        return entry.having(requested=wider(entry.schedule.requested, asked))
+    return entry
+
+
+def covers(requested: str, scope: Scope) -> bool:
+    """Whether a request for ``requested`` (empty or ``*``: everything) means ``scope`` too."""
+    return requested in ("", EVERYTHING) or Scope(requested).covers(scope)
+
+
+def wider(left: str, right: str) -> str:
+    """The wider of two requests that reached one scope; empty means none."""
+    if not left or not right:
+        return left or right
+    if left == EVERYTHING or right == EVERYTHING:
+        return EVERYTHING
+    return min(left, right, key=len)

@@ -1,0 +1,289 @@
+"""The tables of the ledger, as SQLAlchemy Core metadata. ``stores/migrations`` creates them.
+
+Instants are integer microseconds since the epoch, UTC. JSON is canonical text and only ever read
+whole: what a query needs is a column. Scopes are paths in binary order, so everything below
+``acme`` lies between ``acme/`` and ``acme0`` (``0`` follows ``/``). There are no foreign keys:
+the one writer puts referring rows into the same transaction, and batch migrations stay simple.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.types import TypeDecorator
+
+from sleep_runtime.core.ids import canonical_json
+from sleep_runtime.core.scope import Scope, Tier
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_us(instant: datetime) -> int:
+    """Exact microseconds since the epoch. Raises ``ValueError`` for a naive datetime."""
+    if instant.tzinfo is None:
+        raise ValueError(f"{instant!r} has no timezone: instants are UTC")
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def from_us(value: int) -> datetime:
+    """The UTC datetime of so many microseconds since the epoch."""
+    return _EPOCH + timedelta(microseconds=value)
+
+
+class Instant(TypeDecorator[datetime]):
+    """A UTC datetime stored as integer microseconds."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> int | None:  # noqa: ARG002
+        return None if value is None else to_us(value)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
+        return None if value is None else from_us(value)
+
+
+class Json(TypeDecorator[Any]):
+    """A JSON value stored as canonical text."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str:  # noqa: ARG002
+        return canonical_json(value)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:  # noqa: ARG002
+        return json.loads(value)
+
+
+def _text(name: str, **options: Any) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=False, **options)
+
+
+def _integer(name: str, **options: Any) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=False, **options)
+
+
+def _json(name: str) -> sa.Column[Any]:
+    return sa.Column(name, Json, nullable=False)
+
+
+def _instant(name: str, *, nullable: bool = False) -> sa.Column[Any]:
+    return sa.Column(name, Instant, nullable=nullable)
+
+
+metadata = sa.MetaData()
+
+observations = sa.Table(
+    "observations",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    _text("id", unique=True),
+    _text("scope"),
+    # The scopes above, spelled out: the observations of a whole organisation after a cursor
+    # are then one index range in order of seq, as those of one person are.
+    _text("org"),
+    _text("team"),
+    _text("session"),
+    _text("person"),
+    _instant("ts"),
+    _json("claim"),
+    _text("durability"),
+    _text("trust"),
+    _json("evidence"),
+    _text("feedback_on"),
+    sa.Column("helpful", sa.Boolean),
+    sa.Index("ix_observations_scope", "scope", "seq"),
+    sa.Index("ix_observations_team", "team", "seq"),
+    sa.Index("ix_observations_org", "org", "seq"),
+    sqlite_autoincrement=True,
+)
+
+pins = sa.Table(
+    "pins",
+    metadata,
+    _text("run_id", primary_key=True),
+    _text("step", primary_key=True),
+    _text("key", primary_key=True),
+    _json("output"),
+    _json("usage"),
+)
+
+notes = sa.Table(
+    "notes",
+    metadata,
+    _text("note_id", primary_key=True),
+    _integer("revision", primary_key=True),
+    _text("scope"),
+    _text("status"),
+    _json("claim"),
+    sa.Column("confidence", sa.Float, nullable=False),
+    _json("support"),
+    _text("trust"),
+    _integer("helpful"),
+    _integer("harmful"),
+    _instant("valid_from"),
+    _instant("valid_to", nullable=True),
+    _instant("recorded_at"),
+    _text("superseded_by"),
+    _json("evidence"),
+    _text("reason"),
+    sa.Index("ix_notes_scope_recorded_at", "scope", "recorded_at"),
+)
+
+newest = sa.Table(
+    "newest",
+    metadata,
+    _text("note_id", primary_key=True),
+    _integer("revision"),
+    _text("scope"),
+    _text("status"),
+    sa.Index("ix_newest_scope_status", "scope", "status"),
+)
+
+note_evidence = sa.Table(
+    "note_evidence",
+    metadata,
+    _text("note_id", primary_key=True),
+    _text("event_id", primary_key=True),
+    _text("observation_id", primary_key=True),
+    _text("scope"),
+    _text("session"),
+    _text("person"),
+    _instant("ts"),
+    _text("trust"),
+    sa.Column("weight", sa.Float, nullable=False),
+)
+
+note_vectors = sa.Table(
+    "note_vectors",
+    metadata,
+    _text("note_id", primary_key=True),
+    _integer("revision"),
+    _text("model"),
+    sa.Column("vector", sa.LargeBinary, nullable=False),
+)
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    _text("id", primary_key=True),
+    _text("scope"),
+    _integer("number"),
+    _text("trigger"),
+    _text("requested"),
+    _text("state"),
+    sa.Column("stood_at", sa.Text),
+    _integer("epoch"),
+    _text("owner"),
+    _instant("planned_at"),
+    _instant("updated_at"),
+    _integer("journal_after"),
+    _integer("journal_upto"),
+    _integer("observations_after"),
+    _integer("observations_upto"),
+    _integer("max_observations"),
+    _integer("folds"),
+    _json("counts"),
+    _json("usage"),
+    _integer("attempts"),
+    _text("reason"),
+    sa.Index("ix_runs_scope_number", "scope", "number", unique=True),
+    sa.Index("ix_runs_state", "state", "scope"),
+    sa.Index("ix_runs_planned_at", "planned_at"),
+)
+
+deltas = sa.Table(
+    "deltas",
+    metadata,
+    _text("run_id", primary_key=True),
+    _integer("ordinal", primary_key=True),
+    _text("kind"),
+    _text("note_id"),
+    _integer("revision"),
+    _text("scope"),
+    _text("code"),
+    _text("reason"),
+    _instant("at"),
+    sa.Index("ix_deltas_note_id", "note_id", "revision"),
+)
+
+proposals = sa.Table(
+    "proposals",
+    metadata,
+    _text("run_id", primary_key=True),
+    _integer("ordinal", primary_key=True),
+    _json("proposal"),
+    _json("critique"),
+)
+
+cursors = sa.Table(
+    "cursors",
+    metadata,
+    _text("scope", primary_key=True),
+    _integer("journal"),
+    _integer("observations"),
+)
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    _text("scope", primary_key=True),
+    _text("owner"),
+    _integer("epoch"),
+    _instant("expires_at"),
+)
+
+schedules = sa.Table(
+    "schedules",
+    metadata,
+    _text("scope", primary_key=True),
+    _integer("events_seen"),
+    _integer("events_done"),
+    _integer("tokens_seen"),
+    _integer("tokens_done"),
+    _integer("observations_seen"),
+    _integer("observations_done"),
+    _integer("folds"),
+    _text("requested"),
+    _instant("pending_since", nullable=True),
+    _instant("last_run_at", nullable=True),
+    _instant("due_at", nullable=True),
+    sa.Column("trigger", sa.Text),
+    _instant("not_before", nullable=True),
+    sa.Index("ix_schedules_due_at", "due_at", "scope"),
+)
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    _text("note_id", primary_key=True),
+    _integer("revision"),
+)
+
+meta = sa.Table(
+    "meta",
+    metadata,
+    _text("key", primary_key=True),
+    _integer("value"),
+)
+
+
+def under(column: sa.ColumnElement[str], scope: Scope) -> sa.ColumnElement[bool]:
+    """``column`` is this scope or lies below it: one index probe and one index range."""
+    path = str(scope)
+    return sa.or_(column == path, sa.and_(column >= f"{path}/", column < f"{path}0"))
+
+
+def observed_below(scope: Scope) -> sa.ColumnElement[bool]:
+    """Observations of this scope and those below: one index range, in order of seq."""
+    column = {
+        Tier.ORG: observations.c.org,
+        Tier.TEAM: observations.c.team,
+        Tier.INDIVIDUAL: observations.c.scope,
+    }[scope.tier]
+    return column == str(scope)

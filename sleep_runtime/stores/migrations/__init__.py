@@ -1,0 +1,1 @@
+"""Alembic migrations of the ledger. ``stores.ledger.revision`` runs them; nobody else does."""

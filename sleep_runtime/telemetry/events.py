@@ -1,0 +1,74 @@
+"""The table of log events: a log line is one of these names with fields."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+
+class LogEvent(StrEnum):
+    """A log event's name, ``noun.happened``, and in ``meaning`` what it says."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str = "") -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    # the runtime
+    RUNTIME_STARTING = "runtime.starting", "a stage of the start began"
+    RUNTIME_READY = "runtime.ready", "every part answers"
+    RUNTIME_DRAINING = "runtime.draining", "no new work is taken, running work ends"
+    RUNTIME_STOPPED = "runtime.stopped", "every part has ended"
+    CONFIG_LOADED = "config.loaded", "the settings this process works with"
+    OWNER_STARTED = "owner.started", "an actor that owns a file is ready"
+    OWNER_AWAY = "owner.away", "the actor that owns a file did not answer; the call is repeated"
+    ACTOR_STARTED = "actor.started", "an actor is ready"
+    ACTOR_AWAY = "actor.away", "an actor did not answer"
+    ACTOR_STOPPED = "actor.stopped", "an actor was asked to end"
+    POOL_READY = "pool.ready", "the idle pool has its processors"
+    POOL_GONE = "pool.gone", "the idle pool lost its processors"
+    PRIORITY_REFUSED = "priority.refused", "the system did not grant the scheduling priority"
+
+    # capture
+    CAPTURE_TAKEN = "capture.taken", "a batch of events is on the disk"
+    CAPTURE_REFUSED = "capture.refused", "events of a batch were refused"
+    CAPTURE_OVERLOADED = "capture.overloaded", "the journal's queue is full"
+    JOURNAL_FULL = "journal.full", "no space is left for events"
+    REQUEST_FAILED = "request.failed", "a request was answered with an error of ours"
+
+    # presentation
+    COMPILER_REFUSED = "compiler.refused", "an installed compiler cannot be used; the others work"
+
+    # the night
+    TICK_FAILED = "tick.failed", "the scheduler could not look for due nights"
+    NIGHT_DUE = "night.due", "a scope's night is due and was handed to its tier"
+    NIGHT_REQUESTED = "night.requested", "somebody asked for a night"
+    NIGHT_POSTPONED = "night.postponed", "a scope is not considered due for a while"
+    LEASE_BUSY = "lease.busy", "another owner works on the scope"
+    LEASE_LOST = "lease.lost", "the scope was taken over; this owner writes no more"
+    RUN_PLANNED = "run.planned", "a run has its input"
+    RUN_RESUMED = "run.resumed", "a run that stood still goes on"
+    RUN_STEPPED = "run.stepped", "a run reached its next state"
+    RUN_YIELDED = "run.yielded", "a run gave its place back and will go on later"
+    RUN_ABANDONED = "run.abandoned", "a run was given up, with the reason"
+    RUN_INTERRUPTED = "run.interrupted", "a run broke off; the next tick takes it up"
+    RUN_DONE = "run.done", "a run is projected"
+    BUDGET_SPENT = "budget.spent", "a run used up what it may use"
+
+    # engines
+    ENGINE_PROBLEM = "engine.problem", "an answer was unusable and changes nothing"
+    ENGINE_UNAVAILABLE = "engine.unavailable", "the model cannot be reached"
+    ENGINE_RETRIED = "engine.retried", "a call to the model is repeated"
+
+    # the index
+    PROJECTED = "index.projected", "outbox marks were applied to the index and cleared"
+    PROJECT_FAILED = "index.project_failed", "marks stay for the next attempt"
+    INDEX_RECONCILED = "index.reconciled", "index and ledger were compared and made equal"
+    INDEX_REBUILT = "index.rebuilt", "readers use a new generation of the index"
+    INDEX_BROKEN = "index.broken", "the index could not be read; searches are exact"
+
+    # tests of failure
+    FAILPOINT_HIT = "failpoint.hit", "a fail point that was armed on purpose fired"

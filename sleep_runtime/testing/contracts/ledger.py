@@ -1,0 +1,552 @@
+"""What every ledger must keep. Subclass in a test module and give a ``bench`` fixture."""
+
+# ruff: noqa: S101 - asserts are what a contract is made of
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sleep_runtime.core.errors import (
+    InvalidScope,
+    LeaseLost,
+    NotFound,
+    StaleRevision,
+    StoreError,
+)
+from sleep_runtime.core.event import Trust
+from sleep_runtime.core.journal import ScopeHead
+from sleep_runtime.core.note import Evidence, Note, NoteStatus, Support
+from sleep_runtime.core.observation import Claim, Durability, NoteKind, Observation, Usage
+from sleep_runtime.core.policy import TriggerPolicy
+from sleep_runtime.core.ports import Commit, LedgerReader, LedgerWriter, Mark, NoteVector, Pin
+from sleep_runtime.core.proposal import Critique, Delta, DeltaKind, Proposal, Relation, Worth
+from sleep_runtime.core.run import CursorRange, Lease, Run, RunState, Trigger
+from sleep_runtime.core.scope import Scope
+
+ORG = Scope("acme")
+TEAM = Scope("acme/banking")
+ANA = Scope("acme/banking/ana")
+BEN = Scope("acme/banking/ben")
+NEXT_DOOR = Scope("acme-labs/banking")
+T0 = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+POLICY = TriggerPolicy(backlog_events=50, backlog_tokens=10_000, cooldown_s=600)
+COOL = timedelta(seconds=POLICY.cooldown_s)
+SECOND = timedelta(seconds=1)
+
+
+def claim(text: str = "Use adjusted EBITDA.") -> Claim:
+    """A convention in these words."""
+    return Claim(statement=text, kind=NoteKind.CONVENTION, subject="figures", aspect="basis")
+
+
+def observation(name: str, scope: Scope = ANA) -> Observation:
+    """One person's observation; the id is the name."""
+    return Observation(
+        id=name,
+        scope=scope,
+        session=f"session-{name}",
+        person=str(scope),
+        ts=T0,
+        claim=claim(f"Lesson {name}."),
+        durability=Durability.STANDING,
+        trust=Trust.HUMAN,
+        evidence=(f"event-{name}",),
+    )
+
+
+def evidence(name: str = "a", weight: float = 1.0) -> Evidence:
+    """What one event says for a note."""
+    return Evidence(
+        event_id=f"event-{name}",
+        observation_id=name,
+        scope=ANA,
+        session=f"session-{name}",
+        person=str(ANA),
+        ts=T0,
+        trust=Trust.HUMAN,
+        weight=weight,
+    )
+
+
+def note(
+    note_id: str = "note_1",
+    *,
+    scope: Scope = ANA,
+    revision: int = 1,
+    status: NoteStatus = NoteStatus.ACTIVE,
+    at: datetime = T0,
+) -> Note:
+    """A small note."""
+    return Note(
+        id=note_id,
+        scope=scope,
+        claim=claim(),
+        status=status,
+        confidence=0.75,
+        support=Support(events=1, sessions=1, people=1, days=1),
+        valid_from=T0,
+        recorded_at=at,
+        revision=revision,
+        evidence=("event-a",),
+        reason="said once, with standing intent",
+    )
+
+
+def delta(
+    what: Note, kind: DeltaKind = DeltaKind.ADD, because: Sequence[Evidence] = ()
+) -> Delta:
+    """A change of one note."""
+    return Delta(
+        kind=kind, note=what, evidence=tuple(because), code="stated", reason="a person said so"
+    )
+
+
+def judged(name: str = "p1", scope: Scope = ANA) -> tuple[Proposal, Critique]:
+    """A proposal with its critique."""
+    proposal = Proposal(
+        id=name,
+        scope=scope,
+        claim=claim(),
+        durability=Durability.STANDING,
+        trust=Trust.HUMAN,
+        observations=("a",),
+        evidence=(evidence(),),
+    )
+    critique = Critique(
+        proposal_id=name, relation=Relation.NEW, worth=Worth.KEEP, code="new", reason="unheard of"
+    )
+    return proposal, critique
+
+
+@dataclass(frozen=True)
+class LedgerBench:
+    """A ledger opened with ``POLICY``, and the moves that tests make with it."""
+
+    writer: LedgerWriter
+    reader: LedgerReader
+
+    def heads(self, scope: Scope, events: int, *, now: datetime = T0, tokens: int = 0) -> None:
+        head = ScopeHead(scope=scope, last_seq=events, events=events, tokens=tokens or events)
+        self.writer.note_heads([head], watermark=events, now=now)
+
+    def lease(self, scope: Scope = ANA, owner: str = "tier-1", now: datetime = T0) -> Lease:
+        lease = self.writer.acquire(scope, owner, now=now, ttl_s=60)
+        assert lease is not None
+        return lease
+
+    def try_plan(
+        self,
+        lease: Lease,
+        *,
+        upto: int = 0,
+        now: datetime = T0,
+        requested: str | None = None,
+        max_observations: int = 100,
+    ) -> Run | None:
+        return self.writer.plan(
+            lease,
+            now=now,
+            trigger=Trigger.CADENCE if requested is None else Trigger.MANUAL,
+            requested=requested or "",
+            journal_upto=upto,
+            max_observations=max_observations,
+        )
+
+    def plan(
+        self,
+        lease: Lease,
+        *,
+        upto: int = 0,
+        now: datetime = T0,
+        requested: str | None = None,
+        max_observations: int = 100,
+    ) -> Run:
+        run = self.try_plan(
+            lease, upto=upto, now=now, requested=requested, max_observations=max_observations
+        )
+        assert run is not None
+        return run
+
+    def generate(
+        self, lease: Lease, run: Run, names: str, *, events: int = 0, now: datetime = T0
+    ) -> Run:
+        """One observation for each letter of ``names``."""
+        found = [observation(name, run.scope) for name in names]
+        return self.writer.generated(
+            lease, run.id, found, events=events, tokens=events, counts={"seen": 1}, now=now
+        )
+
+    def reflect(self, lease: Lease, run: Run, now: datetime = T0) -> Run:
+        return self.writer.reflected(
+            lease, run.id, [judged(scope=run.scope)], counts={"new": 1}, now=now
+        )
+
+    def night(
+        self,
+        scope: Scope = ANA,
+        names: str = "",
+        *,
+        upto: int = 0,
+        commit: Commit | None = None,
+        now: datetime = T0,
+        requested: str | None = None,
+        max_observations: int = 100,
+    ) -> Run:
+        """A whole run under a lease of its own; ``upto`` journal events, one token each."""
+        lease = self.lease(scope, now=now)
+        run = self.plan(
+            lease, upto=upto, now=now, requested=requested, max_observations=max_observations
+        )
+        self.generate(lease, run, names, events=run.journal.upto - run.journal.after, now=now)
+        self.reflect(lease, run, now=now)
+        self.writer.commit(lease, run.id, commit or Commit(), now=now)
+        done = self.writer.projected(run.id, now=now)
+        self.writer.release(lease)
+        return done
+
+    def due(self, now: datetime) -> list[Scope]:
+        return [schedule.scope for schedule in self.reader.due(now, limit=100)]
+
+
+class LeaseContract:
+    """One owner a scope; the epoch is the fence."""
+
+    def test_a_held_scope_is_refused_until_it_expires(self, bench: LedgerBench) -> None:
+        first = bench.lease(owner="tier-1")
+        assert first.epoch == 1
+        assert bench.writer.acquire(ANA, "tier-2", now=T0 + 59 * SECOND, ttl_s=60) is None
+        second = bench.lease(owner="tier-2", now=T0 + 60 * SECOND)
+        assert second.epoch == 2
+
+    def test_the_same_owner_takes_it_again_with_a_higher_epoch(self, bench: LedgerBench) -> None:
+        old = bench.lease()
+        assert bench.lease().epoch == old.epoch + 1
+        with pytest.raises(LeaseLost, match="epoch 2"):
+            bench.writer.renew(old, now=T0, ttl_s=60)
+
+    def test_epochs_grow_across_a_release(self, bench: LedgerBench) -> None:
+        first = bench.lease(owner="tier-1")
+        bench.writer.release(first)
+        assert bench.reader.leases(T0) == []
+        assert bench.lease(owner="tier-2").epoch == 2
+        with pytest.raises(LeaseLost):
+            bench.writer.release(first)
+
+    def test_expiry_alone_does_not_end_a_lease(self, bench: LedgerBench) -> None:
+        lease = bench.lease()
+        later = T0 + timedelta(hours=1)
+        renewed = bench.writer.renew(lease, now=later, ttl_s=60)
+        assert (renewed.epoch, renewed.expires_at) == (lease.epoch, later + 60 * SECOND)
+        assert bench.writer.renew(renewed, now=T0, ttl_s=1).expires_at == renewed.expires_at
+
+    def test_lists_the_leases_alive_at_and_below_a_scope(self, bench: LedgerBench) -> None:
+        for scope in (ORG, ANA, NEXT_DOOR):
+            bench.lease(scope)
+        assert [lease.scope for lease in bench.reader.leases(T0, ORG)] == [ORG, ANA]
+        assert len(bench.reader.leases(T0)) == 3
+        assert bench.reader.leases(T0 + 60 * SECOND) == []
+
+    def test_every_write_of_a_zombie_is_refused(self, bench: LedgerBench) -> None:
+        bench.heads(ANA, 3)
+        old = bench.lease(owner="tier-1")
+        run = bench.plan(old, upto=3)
+        late = T0 + 61 * SECOND
+        new = bench.lease(owner="tier-2", now=late)
+        before = bench.reader.digest()
+        for write in (
+            lambda: bench.writer.renew(old, now=late, ttl_s=60),
+            lambda: bench.writer.release(old),
+            lambda: bench.try_plan(old, upto=3),
+            lambda: bench.writer.pin(old, run.id, "distil", [Pin(key="k", output={})]),
+            lambda: bench.generate(old, run, "ab", events=3),
+            lambda: bench.reflect(old, run),
+            lambda: bench.writer.commit(old, run.id, Commit(), now=late),
+            lambda: bench.writer.yield_run(old, run.id, "tired", now=late),
+            lambda: bench.writer.abandon(old, run.id, "tired", now=late),
+        ):
+            with pytest.raises(LeaseLost):
+                write()
+        assert bench.reader.digest() == before
+        assert bench.reader.pins(run.id, "distil") == {}
+        assert bench.plan(new, upto=3).state is RunState.PLANNED
+
+
+class RunContract:
+    """The state machine of a night."""
+
+    def test_a_night_from_head_to_projection(self, bench: LedgerBench) -> None:
+        bench.heads(ANA, 3)
+        commit = Commit(
+            deltas=(delta(note(), because=[evidence()]),),
+            vectors={"note_1": b"\x01" * 8},
+            vector_model="mini",
+            counts={"add": 1},
+            reason="one lesson",
+        )
+        run = bench.night(names="ab", upto=3, commit=commit)
+        assert run.state is RunState.PROJECTED
+        assert (run.number, run.attempts, run.reason) == (1, 1, "one lesson")
+        assert run.journal == CursorRange(after=0, upto=3)
+        assert run.counts == {"seen": 1, "new": 1, "add": 1}
+        assert bench.reader.run(run.id) == run
+        cursors = bench.reader.cursors(ANA)
+        assert (cursors.journal, cursors.observations) == (3, run.observations.upto)
+        assert [o.id for o in bench.reader.observations(ANA, after=0, upto=99, limit=9)] == [
+            "a",
+            "b",
+        ]
+        (committed,) = bench.reader.deltas(run.id)
+        assert (committed.note_id, committed.revision, committed.kind) == (
+            "note_1",
+            1,
+            DeltaKind.ADD,
+        )
+        assert bench.reader.proposals(run.id) == [judged()]
+        assert bench.reader.marks(limit=9) == [Mark(note_id="note_1", revision=1)]
+        assert bench.reader.vectors(["note_1"]) == [
+            NoteVector(note_id="note_1", revision=1, model="mini", vector=b"\x01" * 8)
+        ]
+        assert bench.reader.version() == 1
+        schedule = bench.reader.schedule(ANA)
+        assert schedule is not None
+        assert schedule.idle
+        assert schedule.due_at is None
+
+    def test_nothing_pending_is_no_run_and_no_longer_due(self, bench: LedgerBench) -> None:
+        assert bench.try_plan(bench.lease(NEXT_DOOR)) is None
+        assert not bench.reader.knows(NEXT_DOOR)
+        bench.heads(ANA, 3)
+        bench.writer.request(None, now=T0)
+        assert bench.try_plan(bench.lease(), upto=0) is None
+        assert bench.due(T0 + timedelta(days=9)) == []
+        assert bench.reader.runs() == []
+
+    def test_a_run_resumes_under_a_new_owner(self, bench: LedgerBench) -> None:
+        bench.heads(ANA, 3)
+        first = bench.plan(bench.lease(owner="tier-1"), upto=3)
+        later = T0 + 90 * SECOND
+        lease = bench.lease(owner="tier-2", now=later)
+        again = bench.plan(lease, upto=9, now=later, max_observations=1)
+        assert (again.id, again.journal, again.planned_at) == (first.id, first.journal, T0)
+        assert (again.owner, again.epoch, again.attempts) == ("tier-2", lease.epoch, 2)
+
+    def test_numbers_and_ids_follow_the_scope(self, bench: LedgerBench) -> None:
+        bench.heads(ANA, 3)
+        first, second = bench.night(upto=2), bench.night(upto=3)
+        assert (first.number, second.number) == (1, 2)
+        assert second.journal == CursorRange(after=2, upto=3)
+        assert bench.reader.runs(TEAM) == [second, first]
+        assert bench.reader.runs(NEXT_DOOR) == []
+        assert bench.reader.runs(unfinished=True) == []
+
+    def test_pins_keep_their_first_output(self, bench: LedgerBench) -> None:
+        lease = bench.lease()
+        run = bench.plan(lease, upto=3)
+        cost = Usage(calls=1, input_tokens=5)
+        first = Pin(key="k", output={"b": 1, "a": [2]}, usage=cost)
+        bench.writer.pin(lease, run.id, "distil", [first])
+        other = Pin(key="l", output={}, usage=cost)
+        bench.writer.pin(
+            lease, run.id, "distil", [Pin(key="k", output={"x": 1}, usage=cost), other, other]
+        )
+        assert bench.reader.pins(run.id, "distil") == {"k": first, "l": other}
+        assert bench.reader.pins(run.id, "compare") == {}
+        stored = bench.reader.run(run.id)
+        assert stored is not None
+        assert stored.usage == cost + cost
+
+    def test_every_step_may_be_called_again(self, bench: LedgerBench) -> None:
+        bench.heads(ANA, 3)
+        lease = bench.lease()
+        run = bench.plan(lease, upto=3)
+        commit = Commit(deltas=(delta(note()),), counts={"add": 1})
+        steps = (
+            lambda: bench.generate(lease, run, "ab", events=3),
+            lambda: bench.reflect(lease, run),
+            lambda: bench.writer.commit(lease, run.id, commit, now=T0),
+            lambda: bench.writer.projected(run.id, now=T0),
+        )
+        for done in range(1, len(steps) + 1):
+            result = steps[done - 1]()
+            digest, schedule = bench.reader.digest(), bench.reader.schedule(ANA)
+            for step in steps[:done]:
+                assert step() == result
+            assert (bench.reader.digest(), bench.reader.schedule(ANA)) == (digest, schedule)
+        assert bench.reader.version() == 1
+
+    def test_no_step_may_be_skipped(self, bench: LedgerBench) -> None:
+        bench.heads(ANA, 3)
+        lease = bench.lease()
+        run = bench.plan(lease, upto=3)
+        with pytest.raises(StoreError, match="is planned, not generated"):
+            bench.reflect(lease, run)
+        with pytest.raises(StoreError, match="is planned, not committed"):
+            bench.writer.projected(run.id, now=T0)
+        bench.generate(lease, run, "a", events=3)
+        with pytest.raises(StoreError, match="not reflected"):
+            bench.writer.commit(lease, run.id, Commit(), now=T0)
+        with pytest.raises(NotFound):
+            bench.writer.projected("run_unknown", now=T0)
+
+    def test_a_run_writes_its_own_scope_only(self, bench: LedgerBench) -> None:
+        lease = bench.lease()
+        run = bench.plan(lease, upto=3)
+        with pytest.raises(StoreError, match="belongs to"):
+            bench.generate(bench.lease(BEN), run, "a")
+        with pytest.raises(StoreError, match="cannot observe"):
+            bench.writer.generated(
+                lease, run.id, [observation("a", BEN)], events=1, tokens=1, counts={}, now=T0
+            )
+        bench.generate(lease, run, "a")
+        bench.reflect(lease, run)
+        with pytest.raises(StoreError, match="cannot write"):
+            commit = Commit(deltas=(delta(note(scope=TEAM)),))
+            bench.writer.commit(lease, run.id, commit, now=T0)
+
+    @pytest.mark.parametrize("at", ["planned", "generated", "reflected", "committed"])
+    def test_a_yielded_run_goes_on_where_it_stood(self, bench: LedgerBench, at: str) -> None:
+        bench.heads(ANA, 3)
+        lease = bench.lease()
+        run = bench.plan(lease, upto=3)
+        if at != "planned":
+            run = bench.generate(lease, run, "a", events=3)
+        if at in ("reflected", "committed"):
+            run = bench.reflect(lease, run)
+        if at == "committed":
+            run = bench.writer.commit(lease, run.id, Commit(), now=T0)
+        yielded = bench.writer.yield_run(lease, run.id, "pool taken", now=T0)
+        assert (yielded.state, yielded.stood_at) == (RunState.YIELDED, RunState(at))
+        assert bench.writer.yield_run(lease, run.id, "again", now=T0) == yielded
+        assert bench.reader.runs(unfinished=True) == [yielded]
+        assert bench.due(T0 + COOL - SECOND) == []
+        assert bench.due(T0 + COOL) == [ANA]
+        resumed = bench.plan(lease, upto=9)
+        assert (resumed.state, resumed.stood_at) == (RunState(at), None)
+        assert (resumed.id, resumed.counts) == (run.id, run.counts)
+
+    def test_a_yielded_run_has_to_be_resumed_first(self, bench: LedgerBench) -> None:
+        lease = bench.lease()
+        run = bench.plan(lease, upto=3)
+        bench.writer.yield_run(lease, run.id, "pool taken", now=T0)
+        with pytest.raises(StoreError, match="yielded"):
+            bench.generate(lease, run, "a")
+
+    def test_an_abandoned_run_leaves_its_input_for_the_next(self, bench: LedgerBench) -> None:
+        bench.heads(ANA, 3)
+        lease = bench.lease()
+        run = bench.plan(lease, upto=3)
+        gone = bench.writer.abandon(lease, run.id, "engine unavailable", now=T0)
+        assert (gone.state, gone.reason) == (RunState.ABANDONED, "engine unavailable")
+        bench.heads(ANA, 60)  # a backlog does not shorten the cool-down
+        assert bench.due(T0 + COOL - SECOND) == []
+        assert bench.due(T0 + COOL) == [ANA]
+        with pytest.raises(StoreError, match="abandoned"):
+            bench.generate(lease, run, "a")
+        after = bench.plan(lease, upto=3)
+        assert (after.number, after.journal) == (2, run.journal)
+
+    def test_what_is_committed_cannot_be_abandoned(self, bench: LedgerBench) -> None:
+        lease = bench.lease()
+        run = bench.plan(lease, upto=3)
+        bench.generate(lease, run, "a")
+        bench.reflect(lease, run)
+        bench.writer.commit(lease, run.id, Commit(), now=T0)
+        assert bench.writer.abandon(lease, run.id, "no", now=T0).state is RunState.COMMITTED
+        assert bench.due(T0 + COOL - SECOND) == []
+        assert bench.writer.projected(run.id, now=T0).state is RunState.PROJECTED
+
+    def test_an_unfinished_run_stays_due(self, bench: LedgerBench) -> None:
+        bench.heads(ANA, 3)
+        bench.writer.request(ANA, now=T0)
+        lease = bench.lease()
+        run = bench.plan(lease, upto=3)
+        steps = (
+            lambda: bench.generate(lease, run, "", events=3),
+            lambda: bench.reflect(lease, run),
+            lambda: bench.writer.commit(lease, run.id, Commit(), now=T0),
+        )
+        for step in steps:
+            step()
+            bench.heads(ANA, 3)
+            assert bench.due(T0) == [ANA]
+        bench.writer.projected(run.id, now=T0)
+        assert bench.due(T0 + timedelta(days=9)) == []
+
+    def test_refuses_a_request_that_is_no_scope(self, bench: LedgerBench) -> None:
+        with pytest.raises(InvalidScope):
+            bench.try_plan(bench.lease(), upto=3, requested="a//b")
+
+
+class ObservationContract:
+    """Distilled once, seen by every scope above through its own cursor."""
+
+    def test_observations_of_a_subtree_and_no_other(self, bench: LedgerBench) -> None:
+        bench.night(ANA, "ab", upto=2)
+        bench.night(NEXT_DOOR, "x", upto=2)
+        bench.night(TEAM, "t", upto=2)
+        bench.night(BEN, "c", upto=2)
+
+        def seen(scope: Scope, after: int = 0, limit: int = 9) -> str:
+            found = bench.reader.observations(scope, after=after, upto=99, limit=limit)
+            assert [o.seq for o in found] == sorted(o.seq for o in found)
+            return "".join(o.id for o in found)
+
+        assert [seen(s) for s in (ORG, TEAM, ANA, NEXT_DOOR)] == ["abtc", "abtc", "ab", "x"]
+        assert (seen(ORG, after=1, limit=2), seen(Scope("acme/bank"))) == ("bt", "")
+
+    def test_an_observation_is_stored_once(self, bench: LedgerBench) -> None:
+        bench.night(ANA, "ab", upto=2)
+        bench.night(ANA, "bcc", upto=3)
+        found = bench.reader.observations(ANA, after=0, upto=99, limit=9)
+        assert [o.id for o in found] == ["a", "b", "c"]
+        schedule = bench.reader.schedule(TEAM)
+        assert schedule is not None
+        assert (schedule.observations_seen, schedule.pending_observations) == (3, 3)
+
+    def test_the_scopes_above_learn_what_waits(self, bench: LedgerBench) -> None:
+        bench.night(ANA, "ab", upto=2)
+        for scope in (TEAM, ORG):
+            schedule = bench.reader.schedule(scope)
+            assert schedule is not None
+            assert (schedule.pending_observations, schedule.pending_since) == (2, T0)
+            assert schedule.trigger is Trigger.CADENCE
+        assert bench.due(T0) == []
+        assert set(bench.due(T0 + timedelta(hours=5))) == {TEAM, ORG}
+
+    def test_what_arrives_after_generated_stays_pending(self, bench: LedgerBench) -> None:
+        bench.night(ANA, "ab", upto=2)
+        lease = bench.lease(TEAM)
+        run = bench.generate(lease, bench.plan(lease), "")
+        assert (run.observations.after, run.observations.upto) == (0, 2)
+        bench.night(BEN, "c", upto=2)
+        bench.reflect(lease, run)
+        bench.writer.commit(lease, run.id, Commit(), now=T0)
+        schedule = bench.reader.schedule(TEAM)
+        assert schedule is not None
+        assert schedule.pending_observations == 1
+        assert bench.reader.cursors(TEAM).observations == 2
+
+    def test_a_run_takes_no_more_than_it_may(self, bench: LedgerBench) -> None:
+        bench.night(NEXT_DOOR, "x", upto=1)
+        bench.night(ANA, "abc", upto=2)
+        first = bench.night(TEAM, max_observations=2)
+        assert (first.observations.after, first.observations.upto) == (0, 3)
+        schedule = bench.reader.schedule(TEAM)
+        assert schedule is not None
+        assert (schedule.pending_observations, schedule.pending_since) == (1, T0)
+        second = bench.night(TEAM)
+        assert (second.observations.after, second.observations.upto) == (3, 4)
+        assert bench.try_plan(bench.lease(TEAM)) is None
+
+    def test_events_read_before_their_head_was_noted(self, bench: LedgerBench) -> None:
+        bench.heads(ANA, 1)
+        bench.night(ANA, upto=3)
+        schedule = bench.reader.schedule(ANA)
+        assert schedule is not None
+        assert schedule.idle
+        bench.heads(ANA, 3)
+        assert bench.due(T0 + timedelta(days=9)) == []

@@ -1,0 +1,103 @@
+"""A night dies at every boundary of its run; the store afterwards is that of a quiet night."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKER = Path(__file__).with_name("night_worker.py")
+TRAIL = ROOT / "examples" / "earnings_deck" / "events.ndjson"
+
+PLACES = [
+    "run.leased",
+    "scheduler.heads.noted",
+    "run.planned.before",
+    "run.generated.answered",
+    "run.generated.half_pinned",
+    "run.generated.pinned",
+    "run.planned.after",
+    "run.generated.before",
+    "run.reflected.answered",
+    "run.reflected.half_pinned",
+    "run.reflected.pinned",
+    "run.generated.after",
+    "run.reflected.before",
+    "run.reflected.after",
+    "run.committed.before",
+    "projector.upserted",
+    "projector.cleared",
+    "run.committed.after",
+]
+
+
+def night(data_dir: Path, failpoints: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(WORKER), str(data_dir), str(TRAIL)],
+        env={**os.environ, "SLEEP_FAILPOINTS": failpoints},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr[-4000:]
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return report
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    report = told(night(tmp_path_factory.mktemp("undisturbed")))
+    assert report["active"], "the trail teaches nothing: this test would compare empty stores"
+    return report
+
+
+@pytest.mark.parametrize("visit", [1, 3])
+@pytest.mark.parametrize("place", PLACES)
+def test_killed_anywhere_the_store_is_that_of_an_undisturbed_night(
+    place: str, visit: int, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    hurt = night(tmp_path, f"{place}=kill@{visit}")
+    if visit > 1 and hurt.returncode == 0:
+        pytest.skip(f"the night passes {place} less than {visit} times")
+    assert hurt.returncode == -signal.SIGKILL, f"{place} was never passed: {hurt.stderr[-2000:]}"
+    healed = told(night(tmp_path))
+    assert healed["digest"] == undisturbed["digest"], difference(healed, undisturbed)
+    assert healed["events"] == undisturbed["events"]
+    assert not healed["unfinished"]
+    assert not healed["marks"]
+    assert healed["indexed"] == healed["active"] == undisturbed["active"]
+
+
+def test_killed_again_and_again_it_still_comes_to_the_same(
+    undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    for place in PLACES:
+        night(tmp_path, f"{place}=kill")
+    healed = told(night(tmp_path))
+    assert healed["digest"] == undisturbed["digest"], difference(healed, undisturbed)
+
+
+def test_a_pinned_answer_is_never_asked_for_again(
+    undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    night(tmp_path, "run.generated.pinned=kill")
+    healed = told(night(tmp_path))
+    assert healed["engine_calls"] < undisturbed["engine_calls"]
+
+
+def difference(left: dict[str, Any], right: dict[str, Any]) -> str:
+    """What a reader needs to see why two stores differ."""
+    only = [note for note in left["notes"] if note not in right["notes"]]
+    missing = [note for note in right["notes"] if note not in left["notes"]]
+    return f"only in the hurt store: {only}; missing there: {missing}"

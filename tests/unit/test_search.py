@@ -1,0 +1,412 @@
+"""What a reader sees and in which order; that nothing beyond its scopes is ever shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sleep_runtime.core.errors import InvalidInput, StoreError
+from sleep_runtime.core.note import Note, NoteStatus
+from sleep_runtime.core.ports import Hit, NoteVector
+from sleep_runtime.core.scope import Scope
+from sleep_runtime.present.ranking import Lexicon, Table, best, words
+from sleep_runtime.present.search import Searcher
+from sleep_runtime.present.visible import canonical, slot, visible
+from sleep_runtime.stores.projector import Projector
+from sleep_runtime.testing.embedder import HashEmbedder
+from sleep_runtime.testing.index import InMemoryIndex
+from sleep_runtime.testing.notebook import MORNING, Notebook, make_note
+
+ANA = Scope("acme/banking/ana")
+BEN = Scope("acme/banking/ben")
+EBITDA: dict[str, Any] = {"subject": "EBITDA", "aspect": "basis"}
+
+
+class CountingEmbedder(HashEmbedder):
+    """Remembers what it was asked to embed."""
+
+    def __init__(self, dim: int = 64) -> None:
+        super().__init__(dim)
+        self.asked: list[str] = []
+
+    def embed(self, texts: Sequence[str]) -> list[bytes]:
+        self.asked += texts
+        return super().embed(texts)
+
+
+def _book(*notes: Note) -> Notebook:
+    book = Notebook(HashEmbedder())
+    book.write(*notes)
+    return book
+
+
+def _ids(hits: Sequence[object]) -> list[str]:
+    return [hit.note.id for hit in hits]  # type: ignore[attr-defined]
+
+
+def _searcher(book: Notebook, **settings: int) -> Searcher:
+    return Searcher(book.reader, None, HashEmbedder(), **settings)
+
+
+# ---------------------------------------------------------------------------- visible
+
+
+def test_a_reader_sees_user_team_and_org_and_nobody_else() -> None:
+    shown = visible(
+        [
+            make_note("mine", scope="acme/banking/ana"),
+            make_note("team", scope="acme/banking"),
+            make_note("org", scope="acme"),
+            make_note("colleague", scope="acme/banking/ben"),
+            make_note("other-team", scope="acme/retail"),
+            make_note("lookalike", scope="acme/bankin"),
+            make_note("other-org", scope="globex"),
+        ],
+        ANA,
+    )
+    assert [note.id for note in shown] == ["mine", "org", "team"]
+
+
+def test_on_one_slot_the_nearest_wins_however_it_is_spelt() -> None:
+    notes = [
+        make_note("org", scope="acme", subject="ebitda.", aspect="Basis", about={"A": "N wind"}),
+        make_note("team", subject="EBITDA", aspect="basis", about={"a": "n  Wind"}),
+        make_note("mine", scope="acme/banking/ana", **EBITDA),
+        make_note("when", subject="EBITDA", aspect="basis", applies_when="in drafts"),
+    ]
+    assert [n.id for n in visible(notes, ANA)] == ["mine", "team", "when"]
+    assert [n.id for n in visible(notes, Scope("acme"))] == ["org"]
+
+
+def test_notes_without_a_full_slot_hide_nothing() -> None:
+    notes = [
+        make_note("org", scope="acme", subject="decks"),
+        make_note("mine", scope="acme/banking/ana", subject="decks"),
+        make_note("bare-org", scope="acme"),
+        make_note("bare", scope="acme/banking/ana"),
+    ]
+    assert len(visible(notes, ANA)) == 4
+    assert slot(notes[0]) is None
+
+
+def test_only_an_active_note_hides_another() -> None:
+    quarantined = make_note(
+        "mine", scope="acme/banking/ana", status=NoteStatus.QUARANTINED, **EBITDA
+    )
+    superseded = make_note("old", scope="acme/banking/ana", status=NoteStatus.SUPERSEDED, **EBITDA)
+    team = make_note("team", **EBITDA)
+    assert [n.id for n in visible([quarantined, superseded, team], ANA)] == ["team"]
+    both = visible([quarantined, superseded, team], ANA, include_superseded=True)
+    assert [n.id for n in both] == ["old", "team"]
+
+
+def test_canonical_folds_case_width_punctuation_and_space() -> None:
+    assert canonical("  Adjusted\t\uff25\uff22itda! ") == "adjusted ebitda"
+
+
+# ---------------------------------------------------------------------------- ranking
+
+
+def test_words_of_the_query_decide_between_equally_near_notes() -> None:
+    notes = [make_note("a", "waterfall by quarter"), make_note("b", "waterfall by year")]
+    table = Table(notes, np.zeros((2, 4), dtype=np.float32))
+    scores = table.score("by year", np.ones(4, dtype=np.float32), Lexicon(table.texts))
+    assert scores[1] > scores[0] > 0
+
+
+def test_naming_whom_a_note_is_about_lifts_it_and_half_a_name_does_not() -> None:
+    notes = [
+        make_note("a", "same", about={"account": "Northwind Traders"}),
+        make_note("b", "same", about={"account": "Northwind Foods"}),
+    ]
+    table = Table(notes, np.zeros((2, 4), dtype=np.float32))
+    query = "deck for northwind traders"
+    scores = table.score(query, np.zeros(4, dtype=np.float32), Lexicon([words("x")]))
+    assert scores[0] - scores[1] > 0.1
+
+
+def test_ties_go_to_confidence_then_nearness_then_id() -> None:
+    notes = [
+        make_note("d", scope="acme", confidence=0.5),
+        make_note("c", scope="acme/banking", confidence=0.5),
+        make_note("b", scope="acme/banking", confidence=0.5),
+        make_note("a", scope="acme", confidence=0.6),
+    ]
+    for order in (notes, notes[::-1]):
+        ranked = best(order, np.array([0.5, 0.5001, 0.5, 0.4999]), scope=ANA, k=4)
+        assert _ids(ranked) == ["a", "b", "c", "d"]
+        assert _ids(best(order, np.full(4, 0.5), scope=ANA, k=2)) == ["a", "b"]
+
+
+def test_a_vector_that_is_no_number_does_not_hide_the_others() -> None:
+    notes = [make_note("good", "waterfall"), make_note("bad", "waterfall")]
+    vectors = np.array([[1, 0], [np.nan, 0]], dtype=np.float32)
+    scores = Table(notes, vectors).score("x", np.array([1, 0], dtype=np.float32), Lexicon([]))
+    assert _ids(best(notes, scores, scope=ANA, k=1)) == ["good"]
+
+
+# ---------------------------------------------------------------------------- searcher
+
+
+def test_the_best_answer_comes_first() -> None:
+    book = _book(
+        make_note("a", "Use adjusted EBITDA in every deck."),
+        make_note("b", "Show the waterfall quarter over quarter."),
+        make_note("c", "Write dates the ISO way."),
+    )
+    hits = _searcher(book).search(ANA, "how to show the waterfall", k=2)
+    assert hits[0].note.id == "b"
+    assert len(hits) == 2
+    assert hits[0].score > hits[1].score
+
+
+def test_a_query_without_words_gives_the_most_trusted_notes() -> None:
+    book = _book(make_note("a", confidence=0.3), make_note("b", confidence=0.9))
+    assert _ids(_searcher(book).search(ANA, "  ", k=5)) == ["b", "a"]
+
+
+def test_an_unknown_scope_sees_nothing() -> None:
+    assert _searcher(_book(make_note("a"))).search(Scope("nobody"), "lesson", k=5) == []
+
+
+@pytest.mark.parametrize("k", [0, -1, 1001])
+def test_a_senseless_k_is_refused(k: int) -> None:
+    with pytest.raises(InvalidInput, match=r"^k: "):
+        _searcher(_book()).search(ANA, "x", k=k)
+
+
+def test_as_of_without_a_zone_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="as_of"):
+        _searcher(_book()).search(ANA, "x", k=1, as_of=MORNING.replace(tzinfo=None))
+
+
+def test_a_commit_is_seen_by_the_next_search() -> None:
+    book = _book(make_note("a", "Use GAAP figures.", **EBITDA))
+    searcher = _searcher(book)
+    assert _ids(searcher.search(ANA, "figures", k=5)) == ["a"]
+    book.write(
+        make_note("a", "Use GAAP figures.", status=NoteStatus.SUPERSEDED, revision=2, **EBITDA),
+        make_note("b", "Use adjusted figures.", **EBITDA),
+    )
+    assert _ids(searcher.search(ANA, "figures", k=5)) == ["b"]
+
+
+def test_nothing_is_read_again_while_the_ledger_stands_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    book = _book(make_note("a"))
+    searcher = _searcher(book)
+    searcher.search(ANA, "lesson", k=1)
+    monkeypatch.setattr(book, "notes", _refuse)
+    monkeypatch.setattr(book, "vectors", _refuse)
+    assert _ids(searcher.search(ANA, "lesson", k=1)) == ["a"]
+
+
+def _refuse(*_: object, **__: object) -> object:
+    raise AssertionError("the ledger was read")
+
+
+def test_the_cache_is_bounded() -> None:
+    searcher = _searcher(_book(make_note("a", scope="acme")), max_views=3)
+    for number in range(10):
+        searcher.search(Scope(f"acme/team{number}"), "lesson", k=1)
+    assert len(searcher._views) == 3
+
+
+def test_as_of_shows_what_was_known_and_true_then() -> None:
+    book = _book(make_note("a", "Use GAAP figures.", day=0))
+    old = make_note("a", "Use GAAP figures.", status=NoteStatus.SUPERSEDED, revision=2, day=5)
+    book.write(old, make_note("b", "Use adjusted figures.", day=5))
+    searcher = _searcher(book)
+
+    def at(day: float) -> list[str]:
+        return _ids(searcher.search(ANA, "figures", k=5, as_of=MORNING + timedelta(days=day)))
+
+    assert at(-1) == []
+    assert at(1) == ["a"]
+    assert at(5) == ["b"]
+    assert _ids(searcher.search(ANA, "figures", k=5)) == ["b"]
+
+
+def test_as_of_leaves_out_what_was_recorded_but_not_true_then() -> None:
+    note = make_note("a", day=0)
+    later = note.model_copy(update={"valid_from": MORNING + timedelta(days=3)})
+    ended = note.model_copy(update={"id": "e", "valid_to": MORNING + timedelta(days=1)})
+    searcher = _searcher(_book(later, ended))
+    noon = MORNING + timedelta(hours=6)
+    assert _ids(searcher.search(ANA, "lesson", k=5, as_of=noon)) == ["e"]
+    two_days = MORNING + timedelta(days=2)
+    assert searcher.search(ANA, "lesson", k=5, as_of=two_days) == []
+
+
+def test_superseded_notes_come_on_request_only() -> None:
+    book = _book(make_note("a"), make_note("old", status=NoteStatus.SUPERSEDED))
+    searcher = _searcher(book)
+    assert _ids(searcher.search(ANA, "lesson", k=5)) == ["a"]
+    found = searcher.search(ANA, "lesson", k=5, include_superseded=True)
+    assert sorted(_ids(found)) == ["a", "old"]
+
+
+# ---------------------------------------------------------------------------- vectors
+
+
+def test_notes_of_another_model_are_embedded_once_within_the_bound() -> None:
+    book = Notebook(HashEmbedder(dim=16))
+    book.write(*(make_note(f"n{i}", f"Lesson number {i}.") for i in range(10)))
+    embedder = CountingEmbedder()
+    searcher = Searcher(book.reader, None, embedder, max_embeds=4)
+    for expected in (4, 4, 2, 0):
+        embedder.asked.clear()
+        assert len(searcher.search(ANA, "q", k=20)) == 10
+        assert len(embedder.asked) == expected + 1
+
+
+def test_a_vector_of_the_wrong_length_is_not_trusted() -> None:
+    book = _book(make_note("a", "waterfall by quarter"), make_note("b", "dates"))
+    model = HashEmbedder().model
+    book.store_vectors([NoteVector(note_id="a", revision=1, model=model, vector=b"\0" * 8)])
+    assert _ids(_searcher(book).search(ANA, "waterfall", k=1)) == ["a"]
+
+
+# ---------------------------------------------------------------------------- large scopes
+
+
+def _large(count: int = 40) -> Notebook:
+    book = _book(*(make_note(f"n{i:02}", f"Topic{i} lesson.") for i in range(count)))
+    book.write(make_note("mine", "My own lesson.", scope="acme/banking/ana"))
+    book.write(make_note("foreign", "Topic7 lesson.", scope="globex/secret"))
+    book.write(make_note("ben", "Topic7 lesson.", scope="acme/banking/ben"))
+    return book
+
+
+def _indexed(book: Notebook) -> InMemoryIndex:
+    index = InMemoryIndex()
+    projector = Projector(book.reader, book.writer, index)
+    while projector.project():
+        continue
+    return index
+
+
+def test_a_large_scope_is_asked_of_the_index_and_a_small_one_is_not() -> None:
+    book = _large()
+    asked: list[Sequence[Scope]] = []
+
+    class Spy(InMemoryIndex):
+        def query(
+            self, generation: int, vector: bytes, scopes: Sequence[Scope], *, k: int
+        ) -> list[Hit]:
+            asked.append(scopes)
+            return index.query(generation, vector, scopes, k=k)
+
+    index = _indexed(book)
+    searcher = Searcher(book.reader, Spy(), HashEmbedder(), exact_limit=10)
+    hits = searcher.search(ANA, "Topic7", k=3)
+    assert hits[0].note.id == "n07"
+    assert asked == [(Scope("acme/banking"),)]
+    assert searcher.search(ANA, "my own", k=3)[0].note.id == "mine"
+
+
+def test_exact_and_indexed_search_agree_on_the_best() -> None:
+    book = _large()
+    exact = _searcher(book)
+    indexed = Searcher(book.reader, _indexed(book), HashEmbedder(), exact_limit=10)
+    for query in ("Topic3 lesson", "Topic31", "my own lesson"):
+        assert exact.search(ANA, query, k=1)[0].note == indexed.search(ANA, query, k=1)[0].note
+
+
+class _Hostile(InMemoryIndex):
+    """Names whatever it likes."""
+
+    def __init__(self, answer: Callable[[], list[Hit]]) -> None:
+        super().__init__()
+        self._answer = answer
+
+    def query(
+        self, generation: int, vector: bytes, scopes: Sequence[Scope], *, k: int
+    ) -> list[Hit]:
+        return self._answer()
+
+
+def test_an_index_that_lies_costs_recall_and_never_isolation() -> None:
+    book = _large()
+    book.write(make_note("gone", "Topic7 retired.", status=NoteStatus.RETIRED))
+    lies = [
+        Hit(note_id="foreign", revision=1, score=9.0),
+        Hit(note_id="ben", revision=1, score=9.0),
+        Hit(note_id="gone", revision=1, score=9.0),
+        Hit(note_id="n03", revision=99, score=9.0),
+        Hit(note_id="never-was", revision=1, score=9.0),
+        Hit(note_id="n04", revision=1, score=9.0),
+        Hit(note_id="n04", revision=1, score=9.0),
+        Hit(note_id="n07", revision=1, score=float("nan")),
+    ]
+    searcher = Searcher(book.reader, _Hostile(lambda: lies), HashEmbedder(), exact_limit=10)
+    hits = searcher.search(ANA, "Topic7", k=10)
+    assert sorted(_ids(hits)) == ["mine", "n04", "n07"]
+    assert hits[0].note.id == "n07"
+    assert all(hit.score < 2 for hit in hits)
+
+
+@pytest.mark.parametrize(
+    "answer", [[], [Hit(note_id="foreign", revision=1, score=1.0)]], ids=["nothing", "foreign"]
+)
+def test_an_index_with_nothing_true_to_say_is_not_believed(answer: list[Hit]) -> None:
+    book = _large()
+    searcher = Searcher(book.reader, _Hostile(lambda: answer), HashEmbedder(), exact_limit=10)
+    hits = searcher.search(ANA, "Topic7", k=5)
+    assert hits[0].note.id == "n07"
+    assert not {"foreign", "ben"} & set(_ids(hits))
+
+
+def test_an_index_that_fails_is_replaced_by_an_exact_scan() -> None:
+    def fail() -> list[Hit]:
+        raise StoreError("bricked", field="index")
+
+    book = _large()
+    searcher = Searcher(book.reader, _Hostile(fail), HashEmbedder(), exact_limit=10)
+    exact = _searcher(book).search(ANA, "Topic7 lesson", k=5)
+    assert searcher.search(ANA, "Topic7 lesson", k=5) == exact
+
+
+def test_the_nearest_wins_over_a_hit_from_a_large_scope() -> None:
+    book = _large()
+    book.write(make_note("team", "Topic7 by year.", subject="Topic7", aspect="period"))
+    near = make_note("near", "By quarter.", scope="acme/banking/ana", subject="topic7")
+    book.write(
+        near.model_copy(update={"claim": near.claim.model_copy(update={"aspect": "Period"})})
+    )
+    searcher = Searcher(book.reader, _indexed(book), HashEmbedder(), exact_limit=10)
+    shown = _ids(searcher.search(ANA, "Topic7 by year", k=20))
+    assert "near" in shown
+    assert "team" not in shown
+    assert "team" in _ids(searcher.search(BEN, "Topic7 by year", k=20))
+
+
+def test_time_travel_in_a_large_scope_does_not_use_the_index() -> None:
+    book = _large()
+    searcher = Searcher(book.reader, _Hostile(list), HashEmbedder(), exact_limit=10)
+    hits = searcher.search(ANA, "Topic7 lesson", k=1, as_of=MORNING)
+    assert _ids(hits) == ["n07"]
+
+
+def test_searches_and_commits_in_many_threads_agree_with_the_ledger() -> None:
+    book = _book(make_note("n", "Lesson zero.", revision=1))
+    searcher = _searcher(book, max_views=2)
+    scopes = [Scope(f"acme/banking/u{i}") for i in range(4)]
+
+    def read(number: int) -> bool:
+        floor = book.history("n")[-1].revision
+        (hit,) = searcher.search(scopes[number % 4], "lesson", k=3)
+        return hit.note.revision >= floor
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = []
+        for revision in range(2, 40):
+            answers += [pool.submit(read, n) for n in range(8)]
+            book.write(make_note("n", f"Lesson {revision}.", revision=revision))
+        assert all(answer.result(timeout=30) for answer in answers)
