@@ -36,12 +36,12 @@ class NightWatch:
     def __init__(
         self,
         make_scheduler: Callable[[Dispatch], Scheduler],
-        pool: IdlePool,
+        make_pool: Callable[[], IdlePool],
         *,
         tick_s: float,
         catch_up: Callable[[], object],
     ) -> None:
-        self._pool = pool
+        self._pool = make_pool()
         self._scheduler = make_scheduler(self._dispatch)
         self._catch_up = catch_up
         self._tick_s = tick_s

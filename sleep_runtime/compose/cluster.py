@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 import ray
+from fastapi import FastAPI
 from ray import serve
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
@@ -284,7 +285,11 @@ def _start_serve(settings: Settings, owners: Owners) -> None:
         http_options={"host": http.host, "port": http.port},
         logging_config={"log_level": "WARNING", "enable_access_log": False},
     )
-    ingress = serve.ingress(partial(build_replica_app, settings, owners))(_HotPath)
+
+    def build() -> FastAPI:  # Serve tells a builder from an application by its being a function
+        return build_replica_app(settings, owners)
+
+    ingress = serve.ingress(build)(_HotPath)
     hot_path = serve.deployment(
         ingress,
         name="HotPath",

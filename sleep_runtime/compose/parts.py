@@ -106,7 +106,7 @@ def make_hot_path_parts(
             index,
             embedder,
             exact_limit=settings.index.exact_limit,
-            cache_scopes=settings.search.cache_scopes,
+            max_views=settings.search.cache_scopes,
         ),
         compilers=load_compilers(),
         redact=redact,

@@ -16,7 +16,7 @@ from sleep_runtime.consolidation.ground import Observed, observe
 from sleep_runtime.consolidation.injected import injected, own_words
 from sleep_runtime.consolidation.words import normalise, sentences
 from sleep_runtime.core.event import EventKind, Role, StoredEvent, Trust
-from sleep_runtime.core.fence import strip_fenced
+from sleep_runtime.core.fence import CLOSE, OPEN, strip_fenced
 from sleep_runtime.core.ids import canonical_json, digest, stable_id
 from sleep_runtime.core.observation import (
     Claim,
@@ -34,6 +34,7 @@ __all__ = ["Observed", "Prepared", "observe", "prepare", "session_key"]
 MAX_TOOL_CHARS = 600
 _ECHO_WORDS = 4
 _CUT = "\n[…]\n"
+_FENCED = re.compile(rf"{re.escape(OPEN)}(.*?)(?:{re.escape(CLOSE)}|\Z)", re.DOTALL)
 _DIGITS = re.compile(r"\d+")
 
 Redact = Callable[[str], str]
@@ -191,8 +192,8 @@ class _Cleaner:
             return "injected", ""
         raw = strip_fenced(event.text)
         fenced = "fenced" if len(raw) != len(event.text) else ""
-        if fenced:
-            self._recall(event.text)
+        for inside in _FENCED.findall(event.text):
+            self._recall(inside)
         raw = own_words(raw) if event.role is Role.HUMAN else raw.strip()
         if not raw:
             return fenced or "empty", ""

@@ -54,11 +54,14 @@ class Table:
         self.notes = tuple(notes)
         self.vectors = vectors
         self.texts = [words(searchable(note)) for note in notes]
-        self._facets = [[words(value) for value in n.claim.about.values()] for n in notes]
+        self.confidences = np.array([note.confidence for note in notes], dtype=np.float64)
         self._places: dict[str, list[int]] = defaultdict(list)
-        for place, text in enumerate(self.texts):
-            for word in text:
+        self._facets: dict[frozenset[str], list[int]] = defaultdict(list)
+        for place, note in enumerate(notes):
+            for word in self.texts[place]:
                 self._places[word].append(place)
+            for value in note.claim.about.values():
+                self._facets[words(value)].append(place)
 
     def score(self, query: str, vector: Floats, lexicon: Lexicon) -> npt.NDArray[np.float64]:
         """One score a note: cosine, plus the shares of the query's words and facets it has."""
@@ -81,10 +84,11 @@ class Table:
 
     def _facet_matches(self, asked: frozenset[str]) -> npt.NDArray[np.float64]:
         """1 where the query names, whole, a value the note is about."""
-        return np.array(
-            [any(value and value <= asked for value in facets) for facets in self._facets],
-            dtype=np.float64,
-        )
+        matches = np.zeros(len(self.notes))
+        for value, places in self._facets.items():
+            if value and value <= asked:
+                matches[places] = 1.0
+        return matches
 
 
 def searchable(note: Note) -> str:

@@ -71,7 +71,7 @@ class _Question:
 
     def rank(self, table: Table, lexicon: Lexicon, k: int) -> list[ScoredNote]:
         """The table's ``k`` best; by confidence when nothing was asked."""
-        scores = np.array([note.confidence for note in table.notes], dtype=np.float64)
+        scores = table.confidences
         if self.vector:
             scores = table.score(self.text, np.frombuffer(self.vector, dtype="<f4"), lexicon)
         return best(table.notes, scores, scope=self.scope, k=k)

@@ -126,7 +126,7 @@ def _note(note: Note) -> str:
         "revision": note.revision,
         "evidence": sorted(note.evidence),
     }
-    front = "\n".join(f"{key}: {_yaml(value)}" for key, value in fields.items())
+    front = "\n".join(f"{key}:{_yaml(value)}" for key, value in fields.items())
     body = _plain(claim.statement)
     if reason := one_line(note.reason):
         body += f"\n\nWhy: {reason}"
@@ -134,14 +134,17 @@ def _note(note: Note) -> str:
 
 
 def _yaml(value: Any) -> str:
-    """One value as YAML. Text is always quoted, so nothing in it can be structure."""
-    if isinstance(value, list):
-        return "".join(f"\n  - {_yaml(item)}" for item in value) or "[]"
+    """One value as YAML, with the space or the line that parts it from its key."""
+    if isinstance(value, list) and value:
+        return "".join(f"\n  - {_scalar(item)}" for item in value)
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_yaml(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, str):
-        return json.dumps(one_line(value), ensure_ascii=False)
-    return json.dumps(value)
+        return " {" + ", ".join(f"{key}: {_scalar(item)}" for key, item in value.items()) + "}"
+    return f" {_scalar(value)}"
+
+
+def _scalar(value: Any) -> str:
+    """Text is always quoted, so nothing in it can be structure. JSON strings are YAML strings."""
+    return json.dumps(one_line(value) if isinstance(value, str) else value, ensure_ascii=False)
 
 
 def _index(scope: Scope, named: Mapping[str, Note], scopes: Iterable[Scope]) -> str:

@@ -16,7 +16,6 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,17 +60,10 @@ _SCHEMA = (
     "CREATE INDEX IF NOT EXISTS heads_by_last_seq ON heads (last_seq)",
     f"PRAGMA user_version={SCHEMA_VERSION}",
 )
-# A statement takes this many rows. sqlite3 gives up the interpreter's lock once a statement, and
-# gets it back only after the callers had their turn: with 32 of them, row by row costs a third.
-_ROWS_PER_STATEMENT = (64, 16, 4, 1)
-_INSERT = {
-    rows: (
-        "INSERT INTO events (seq, org, id, scope, session, ts_us, kind, role, trust, received_us,"
-        f" digest, body) VALUES {','.join(['(?,?,?,?,?,?,?,?,?,?,?,?)'] * rows)}"
-        " ON CONFLICT (org, id) DO NOTHING"
-    )
-    for rows in _ROWS_PER_STATEMENT
-}
+_INSERT = (
+    "INSERT INTO events (seq, org, id, scope, session, ts_us, kind, role, trust, received_us,"
+    " digest, body) VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (org, id) DO NOTHING"
+)
 _UPSERT_HEAD = (
     "INSERT INTO heads (scope, last_seq, events, tokens) VALUES (?,?,?,?)"
     " ON CONFLICT (scope) DO UPDATE SET last_seq = excluded.last_seq,"
@@ -231,9 +223,10 @@ class SqliteJournal:
         rows = [row for batch in batches for row in batch]
         values = [_values(first + n, row, received_us) for n, row in enumerate(rows)]
         self._seq += len(rows)
+        cursor = self._connection.executemany(_INSERT, values)
         outcomes = (
             [_ACCEPTED] * len(rows)
-            if _insert_rows(self._connection, values) == len(rows)
+            if cursor.rowcount == len(rows)
             else [self._outcome(first + n, row) for n, row in enumerate(rows)]
         )
         self._connection.executemany(_UPSERT_HEAD, _head_changes(first, rows, outcomes))
@@ -283,17 +276,6 @@ def _values(seq: int, row: JournalRow, received_us: int) -> tuple[Any, ...]:
     id_, scope, session, ts_us, kind, role, trust, digest, body, _ = row
     org = scope.partition("/")[0]
     return (seq, org, id_, scope, session, ts_us, kind, role, trust, received_us, digest, body)
-
-
-def _insert_rows(connection: sqlite3.Connection, values: list[tuple[Any, ...]]) -> int:
-    """Insert what is not there yet; returns how many rows that were."""
-    inserted = start = 0
-    for size in _ROWS_PER_STATEMENT:
-        while len(values) - start >= size:
-            part = chain.from_iterable(values[start : start + size])
-            inserted += connection.execute(_INSERT[size], tuple(part)).rowcount
-            start += size
-    return inserted
 
 
 def _head_changes(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from rig import ROOT, Runtime, start, stop
+from living import ROOT, Runtime, start, stop
 
 
 @pytest.fixture(scope="session")

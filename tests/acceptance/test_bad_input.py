@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from rig import Runtime, event
+from living import Runtime, event
 
 pytestmark = pytest.mark.ray
 

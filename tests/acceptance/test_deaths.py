@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from rig import Runtime, start, stop
+from living import Runtime, start, stop
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from rig import Runtime, event, start, stop
+from living import Runtime, event, start, stop
 
 pytestmark = pytest.mark.ray
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import ROOT, Runtime, event
+from living import ROOT, Runtime, event
 
 pytestmark = pytest.mark.ray
 

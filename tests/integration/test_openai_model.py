@@ -526,6 +526,13 @@ def test_a_server_that_never_gives_a_completion_is_unavailable_in_bounded_time(
     unavailable(make(timeout_s=0.2, retries=1), questions=3)
 
 
+def test_an_answer_that_comes_byte_by_byte_has_the_same_time_as_any(
+    server: Server, make: Make
+) -> None:
+    server.behave = _drip
+    assert "no answer within 0.2 s" in unavailable(make(timeout_s=0.2, retries=0)).reason
+
+
 def test_a_redirect_is_not_followed(server: Server, make: Make) -> None:
     server.behave = lambda handler, _: handler.reply(307, b"", Location="/v1/elsewhere")
     assert "HTTP 307" in unavailable(make()).reason
@@ -572,7 +579,7 @@ def test_a_wait_beyond_the_bound_is_given_back_at_once(
     server: Server, make: Make, waits: list[float]
 ) -> None:
     server.behave = status(429, Retry_After="3600")
-    assert "HTTP 429" in unavailable(make(max_retry_after_s=30.0)).reason
+    assert "HTTP 429" in unavailable(make(max_retry_after_s=30.0, timeout_s=9000.0)).reason
     assert waits == []
     assert len(server.said) == 1
 

@@ -7,14 +7,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from ledger_nights import commit_notes
 
 from sleep_runtime.core.errors import StoreError
 from sleep_runtime.core.note import Note, NoteStatus
 from sleep_runtime.core.ports import Hit, Index, Mark
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.stores.chroma import ChromaIndex
+from sleep_runtime.stores.ledger import SqliteLedger
 from sleep_runtime.stores.projector import Projector, ReconcileReport
 from sleep_runtime.telemetry.failpoint import FailpointHit, arm
+from sleep_runtime.testing.contracts.ledger_bench import POLICY, LedgerBench
 from sleep_runtime.testing.embedder import HashEmbedder
 from sleep_runtime.testing.index import InMemoryIndex
 from sleep_runtime.testing.notebook import Notebook, make_note
@@ -246,3 +249,24 @@ def test_an_index_that_fails_leaves_every_mark(book: Notebook) -> None:
     with pytest.raises(StoreError):
         _projector(book, Broken()).project()
     assert len(book.marks(limit=1)) == 1
+
+
+def test_the_embedded_stores_work_together_through_a_life(tmp_path: Path, index: Index) -> None:
+    with SqliteLedger(tmp_path / "ledger.sqlite", triggers=POLICY) as ledger:
+        bench, embedder = LedgerBench(ledger, ledger.reader), HashEmbedder()
+        projector = Projector(ledger.reader, ledger, index)
+        notes = [make_note(f"n{i:03}", scope=f"acme/t{i % 3}") for i in range(300)]
+        commit_notes(bench, embedder, *notes)
+        assert [projector.project() for _ in range(3)] == [256, 44, 0]
+        generation = ledger.reader.generation()
+        gone = make_note("n000", scope="acme/t0", revision=2, status=NoteStatus.RETIRED)
+        commit_notes(bench, embedder, gone, make_note("n001", scope="acme/t1", revision=2))
+        assert projector.project() == 2
+        expected = {n.id: 1 for n in notes[2:]} | {"n001": 2}
+        assert index.revisions(generation) == expected
+        assert projector.reconcile() == ReconcileReport()
+        report = projector.rebuild(HashEmbedder(dim=32))
+        assert (report.generation, report.notes, report.embedded) == (generation + 1, 299, 300)
+        assert index.revisions(generation + 1) == expected
+        assert index.revisions(generation) == {}
+        assert projector.rebuild(HashEmbedder(dim=32)).embedded == 0

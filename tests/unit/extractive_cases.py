@@ -28,13 +28,25 @@ FINANCE = (
     ("unrelated", "report revenue in EUR", "report headcount in EUR"),
     ("unrelated", "report revenue in EUR", "report revenue quarterly"),
     ("unrelated", "round figures to one decimal", "show figures in millions"),
-    ("unrelated", "run the waterfall quarter over quarter", "run the revenue table quarter over quarter"),
+    (
+        "unrelated",
+        "run the waterfall quarter over quarter",
+        "run the revenue table quarter over quarter",
+    ),
 )
 CODING = (
     ("same", "use pnpm instead of npm", "pnpm, not npm"),
     ("same", "we use pnpm here, not npm", "please use pnpm rather than npm"),
-    ("same", "name branches with the ticket number", "branches should be named with the ticket number"),
-    ("same", "keep commit messages under 72 characters", "commit messages must be under 72 characters"),
+    (
+        "same",
+        "name branches with the ticket number",
+        "branches should be named with the ticket number",
+    ),
+    (
+        "same",
+        "keep commit messages under 72 characters",
+        "commit messages must be under 72 characters",
+    ),
     ("same", "never push to main", "don't push to main"),
     ("same", "use snake_case for column names", "column names should be in snake_case"),
     ("same", "always squash pull requests", "squash PRs"),
@@ -56,9 +68,17 @@ CODING = (
 )
 SUPPORT = (
     ("same", "sort tickets by severity", "tickets should be sorted by severity"),
-    ("same", "always reply in the customer's language", "replies must be in the customer's language"),
+    (
+        "same",
+        "always reply in the customer's language",
+        "replies must be in the customer's language",
+    ),
     ("same", "sign emails with first names only", "emails should be signed with first names only"),
-    ("same", "escalate outages to the duty manager", "outages should be escalated to the duty manager"),
+    (
+        "same",
+        "escalate outages to the duty manager",
+        "outages should be escalated to the duty manager",
+    ),
     ("same", "close tickets after 7 days", "tickets are closed after seven days"),
     ("same", "never promise a refund", "don't promise refunds"),
     ("same", "keep replies short", "replies should be brief"),
@@ -70,7 +90,11 @@ SUPPORT = (
     ("unrelated", "sort tickets by severity", "group tickets by product"),
     ("unrelated", "close tickets after 7 days", "archive tickets after 7 days"),
     ("unrelated", "keep replies short", "keep replies formal"),
-    ("unrelated", "escalate outages to the duty manager", "escalate billing disputes to the duty manager"),
+    (
+        "unrelated",
+        "escalate outages to the duty manager",
+        "escalate billing disputes to the duty manager",
+    ),
     ("unrelated", "never promise a refund", "never promise a delivery date"),
 )
 OPS = (

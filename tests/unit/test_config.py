@@ -69,7 +69,8 @@ def test_deep_environment_name_reaches_the_policy() -> None:
 
 def test_all_problems_are_told_at_once_with_field_reason_and_mend(config: Path) -> None:
     config.write_text(
-        "http:\n  prt: 3\n  port: seventy\nengien:\n  kind: openai\nsearch: 3\nlog:\n  level: loud\n"
+        "http:\n  prt: 3\n  port: seventy\nengien:\n  kind: openai\n"
+        "search: 3\nlog:\n  level: loud\n"
     )
     problems = problems_of(config, SLEEP_HTP__PORT="60")
     found = {problem.field: (problem.reason, problem.mend) for problem in problems}

@@ -214,7 +214,7 @@ def test_a_file_that_cannot_be_replaced_keeps_its_old_bytes(
         "!!python/object/apply:os.system ['true']",
         "{x: [1",
         "nel\x85ls\u2028ps\u2029null\x00bom\ufeffdel\x7f",
-        "emoji \U0001f600 and \ud800 half a pair",
+        "emoji \U0001f600 and \ue000 private and \ufffe none",
         "*anchor &anchor %TAG",
     ],
 )
@@ -228,7 +228,7 @@ def test_hostile_text_stays_a_value(tmp_path: Path, text: str) -> None:
     assert front["status"] == "active"
     assert len(front) == 16
     assert len(front["evidence"]) == 2
-    assert path.read_text().count("---\n") == 2
+    assert path.read_text().count("\n---\n") == 1
 
 
 @given(text=st.text(min_size=1, max_size=60))

@@ -102,7 +102,7 @@ def test_our_own_context_is_never_read_back() -> None:
     lesson = "Northwind figures are adjusted EBITDA everywhere."
     prepared = prepare(
         recalled(1, f"1. {lesson} 2. Waterfalls run quarter over quarter."),
-        stored(2, f"Northwind figures are adjusted EBITDA everywhere! {'Draw the chart'}"),
+        stored(2, "Northwind figures are adjusted EBITDA everywhere! Draw the chart"),
         stored(3, lesson, Role.AGENT),
         stored(4, f"{fence('Use tabs.')} Start with the title page."),
     )
@@ -173,9 +173,9 @@ def test_every_text_is_redacted_before_it_goes_on() -> None:
         stored(2, "token sk-456", Role.TOOL, about={"contact": "c@d.com"}),
         before={"deck": [stored(0, "write to a@b.com")]},
     )
-    shown = prepared.model_dump() if hasattr(prepared, "model_dump") else str(prepared)
-    assert "sk-" not in str(shown)
-    assert "@" not in str(shown)
+    assert prepared.sessions[0].context
+    assert "sk-" not in str(prepared)
+    assert "@" not in str(prepared)
     contacts = [turn.about["contact"] for turn in prepared.sessions[0].turns]
     assert len(set(contacts)) == 2
 
@@ -330,10 +330,8 @@ def test_an_engine_cannot_flood_a_session() -> None:
             "run waterfall quarter over quarter",
             True,
         ),
-        ("check it before the review", "check it after the review", True),
+        ("check it before the review", "check it after the review", False),
     ],
 )
 def test_negation_survives_the_shortening(text: str, statement: str, carried: bool) -> None:
-    if "before" in text:
-        carried = False
     assert says(text, statement) is carried

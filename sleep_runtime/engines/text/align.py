@@ -24,6 +24,7 @@ from sleep_runtime.engines.text.lexicon import (
     FUNCTIONAL_PREPOSITIONS,
     SAYING_VERBS,
     SYNONYMS,
+    word_set,
 )
 from sleep_runtime.engines.text.statement import shorten
 from sleep_runtime.engines.text.words import (
@@ -44,11 +45,9 @@ _INCLUDING = frozenset(stem(word) for word in ("include", "enable", "add", "allo
 _VALUES = {stem(SYNONYMS.get(word, word)): aspect for word, aspect in ASPECT_OF.items()}
 _ADDITIVE = frozenset(stem(word) for word in ADDITIVE_VERBS)
 _OPPOSITES = {
-    (stem(one), stem(other))
-    for pair in ANTONYMS
-    for one in pair
-    for other in pair - {one}
+    (stem(one), stem(other)) for pair in ANTONYMS for one in pair for other in pair - {one}
 }
+_DIRECTED = word_set("before after above below over under to from into onto behind")
 Cosine = Callable[[], float]
 
 
@@ -82,7 +81,7 @@ def _read(
     text = shorten(_unprefixed(statement, about))
     parsed = slots.parse(text)
     facets = frozenset(token for each in about for token in content(each))
-    idle = facets | _FRAME | (_EXCLUDING if parsed.verb in EXCLUSION_VERBS else frozenset())
+    idle = facets | _FRAME | _EXCLUDING
     core = tuple(t for t in content(parsed.core) if t not in idle)
     own_value = frozenset(content(value or parsed.value)) - facets - _FRAME
     return Reading(
@@ -131,6 +130,8 @@ def _facet_gate(left: Claim, right: Claim) -> str:
 
 def _relation(a: Reading, b: Reading, cosine: Cosine) -> Judgement:
     common, only_a, only_b = _split(a, b)
+    if _reordered(a, b) and not only_a and not only_b:
+        return _excludes("the same words the other way round", 0.7)
     if not common and not (a.rejected & b.tokens or b.rejected & a.tokens):
         return _apart("they share no content", 0.9)
     rejecting = _rejects(a, b, only_a, only_b, common)
@@ -153,7 +154,7 @@ def _split(a: Reading, b: Reading) -> tuple[frozenset[str], frozenset[str], froz
         if twin is not None:
             only_b.discard(twin)
             paired.add(one)
-    only_a, only_b = only_a - paired, only_b
+    only_a -= paired
     if not (a.verb in only_a and b.verb in only_b):
         only_a, only_b = only_a - ({a.verb} & _SAYING), only_b - ({b.verb} & _SAYING)
     return common | paired, frozenset(only_a), frozenset(only_b)
@@ -195,7 +196,10 @@ def _swapped(
     """One frame, two answers."""
     if not only_a or not only_b:
         return None
-    if _opposed(only_a, only_b) and _overlap(common, only_a - _picked(only_a), only_b - _picked(only_b)) >= 0.5:
+    if (
+        _opposed(only_a, only_b)
+        and _overlap(common, only_a - _picked(only_a), only_b - _picked(only_b)) >= 0.5
+    ):
         return _excludes(f"{_quoted(only_a)} and {_quoted(only_b)} cannot both hold", 0.85)
     if not _one_place(a, b, common, only_a, only_b):
         return None
@@ -243,24 +247,36 @@ def _shared_values(a: Reading, b: Reading) -> frozenset[str]:
 
 def _joined_subject(a: Reading, b: Reading) -> frozenset[str]:
     """The subject both are about: equal, or one a plain part of the other."""
-    if a.subject == b.subject or a.subject < b.subject and a.subject:
+    if a.subject == b.subject or (a.subject < b.subject and a.subject):
         return a.subject
     return b.subject if b.subject and b.subject < a.subject else frozenset()
 
 
 def _same(
-    a: Reading, b: Reading, common: frozenset[str], only_a: frozenset[str], only_b: frozenset[str],
+    a: Reading,
+    b: Reading,
+    common: frozenset[str],
+    only_a: frozenset[str],
+    only_b: frozenset[str],
     cosine: Cosine,
 ) -> Judgement:
-    if a.rejected and b.rejected and not (a.rejected & b.rejected) and _choices(a.rejected) and _choices(b.rejected):
+    if (
+        a.rejected
+        and b.rejected
+        and not (a.rejected & b.rejected)
+        and _choices(a.rejected)
+        and _choices(b.rejected)
+    ):
         return _apart("they reject different things", 0.6)
     left_over = only_a | only_b
     if any(is_number(token) or token in _VALUES for token in left_over):
         return _apart(f"a value differs: {_quoted(left_over)}", 0.75)
     if left_over & (a.decisive | b.decisive):
-        return _apart(f"a name or figure differs: {_quoted(left_over & (a.decisive | b.decisive))}", 0.75)
+        return _apart(
+            f"a name or figure differs: {_quoted(left_over & (a.decisive | b.decisive))}", 0.75
+        )
     if _reordered(a, b):
-        return _apart("the same words in opposite places", 0.7)
+        return _apart("the same words the other way round", 0.7)
     overlap = _overlap(common, only_a, only_b)
     if not left_over:
         return _agree("the same words where it counts", 0.95)
@@ -278,11 +294,15 @@ def _choices(rejected: frozenset[str]) -> bool:
 
 
 def _answer_shared(a: Reading, b: Reading, common: frozenset[str]) -> bool:
-    return bool((a.value or b.value) & common) or bool((a.value & b.value))
+    return bool((a.value or b.value) & common) or bool(a.value & b.value)
 
 
 def _two_sided(
-    a: Reading, b: Reading, common: frozenset[str], only_a: frozenset[str], only_b: frozenset[str],
+    a: Reading,
+    b: Reading,
+    common: frozenset[str],
+    only_a: frozenset[str],
+    only_b: frozenset[str],
     cosine: Cosine,
 ) -> Judgement:
     """Each says a word the other does not: only a verb or a filler of the frame may differ."""
@@ -295,18 +315,12 @@ def _two_sided(
 
 
 def _reordered(a: Reading, b: Reading) -> bool:
-    """True when order decides: "A before B" and "B before A"."""
-    for marker in ("before", "after"):
-        if marker in a.order and marker in b.order:
-            head_a = frozenset(a.order[: a.order.index(marker)])
-            head_b = frozenset(b.order[: b.order.index(marker)])
-            if head_a and head_b and not head_a & head_b:
-                return True
-    return False
+    """True when direction decides: "A before B" and "B before A", "EUR to USD" and back."""
+    return bool(a.link == b.link and a.link in _DIRECTED and a.value & b.subject - b.value)
 
 
 def _initials_unified(reading: Reading, other: Reading) -> Reading:
-    """``reading`` with a run of words as the initialism ``other`` uses for it (pull request: pr)."""
+    """``reading`` with a run of words as the initialism ``other`` uses (pull request: pr)."""
     shorts = [t for t in sorted(other.tokens - reading.tokens) if 2 <= len(t) <= 5 and t.isalpha()]
     for short in shorts:
         size = len(short)

@@ -1,10 +1,10 @@
-"""A turn's own prose, cut into sentences and clauses. Code, tables, quotes and traces are left out."""
+"""A turn's own prose, in sentences and clauses: no code, tables, quotes or traces."""
 
 from __future__ import annotations
 
 import re
 
-from sleep_runtime.engines.text.lexicon import ALL_VERBS, PREPOSITIONS
+from sleep_runtime.engines.text.lexicon import ALL_VERBS, PREPOSITIONS, word_set
 from sleep_runtime.engines.text.words import words
 
 MAX_PROSE_WORDS = 400
@@ -16,15 +16,19 @@ _IMAGE = re.compile(r"\[(?:Image|Request interrupted)[^\]\n]*\]")
 _LONG_QUOTE = re.compile(r"\"[^\"\n]{25,}\"|“[^”\n]{25,}”")
 _SKIPPED_LINE = re.compile(
     r"\s*(?:>|\||at \S+\(|File \"|Traceback|\$ |%\s|#{1,6} |(?:\w+\.)*\w*(?:Error|Exception)\b:?|"
-    r"\[?\d{1,4}[-/:]\d\d[-/:]\d\d|(?:ERROR|WARN|INFO|DEBUG|FATAL)\b|[-=*_]{3,}\s*$|[+-]{3} |@@ |diff --git)"
+    r"\[?\d{1,4}[-/:]\d\d[-/:]\d\d|(?:ERROR|WARN|INFO|DEBUG|FATAL)\b|[-=*_]{3,}\s*$|[+-]{3} |@@ |"
+    r"diff --git)"
 )
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)]|[a-z]\))\s+")
 _HEADING = re.compile(r"^#{1,6} ", re.MULTILINE)
 _CODE_LINE = re.compile(
-    r"[{};]\s*$|^\s*(?:from \S+ import\b|def \w+\(|class \w+[:(]|(?:const|let|var)\s+\w+\s*=|import [\w.]+\s*$)"
+    r"[{};]\s*$|^\s*(?:from \S+ import\b|def \w+\(|class \w+[:(]|(?:const|let|var)\s+\w+\s*=|"
+    r"import [\w.]+\s*$)"
 )
 _SENTENCE_END = re.compile(r"([.!?]+)(?:[\"'”)]*)\s+|\n+|;\s+")
-_ABBREVIATION = re.compile(r"\b(?:e\.g|i\.e|vs|approx|etc|cf|no|mr|mrs|ms|dr|inc|ltd|co|fig|incl|excl)$")
+_ABBREVIATION = re.compile(
+    r"\b(?:e\.g|i\.e|vs|approx|etc|cf|no|mr|mrs|ms|dr|inc|ltd|co|fig|incl|excl)$"
+)
 _PLACEHOLDER = "“…”"
 
 
@@ -59,16 +63,25 @@ def _abbreviated(before: str) -> bool:
 
 
 _JOINT = re.compile(
-    r"\s*(?:,\s*|\s)(?:and then|and also|and|but|then|plus|so|also)\s+|\s+(?:—|–|--|-)\s+|,\s+|\s*—\s*",
+    r"\s*(?:,\s*|\s)(?:and then|and also|and|but|then|plus|so|also)\s+|\s+(?:—|\u2013|--|-)\s+|"
+    r",\s+|\s*—\s*",
     re.IGNORECASE,
 )
-_CONDITIONAL = re.compile(r"^\W*(?:\w+,?\s+){0,3}?(?:if|when|whenever|unless|once|while|every ?time|each time|any ?time)\b", re.IGNORECASE)
-_NEGATED = re.compile(r"\b(?:don'?t|do not|never|avoid|stop|shouldn't|must not|without)\b", re.IGNORECASE)
+_CONDITIONAL = re.compile(
+    r"^\W*(?:\w+,?\s+){0,3}?(?:if|when|whenever|unless|once|while|every ?time|each time|"
+    r"any ?time)\b",
+    re.IGNORECASE,
+)
+_NEGATED = re.compile(
+    r"\b(?:don'?t|do not|never|avoid|stop|shouldn't|must not|without)\b", re.IGNORECASE
+)
 _LINKING = re.compile(r"\b(?:and|then|also|plus)\b", re.IGNORECASE)
-_LEADS = frozenset("please always never don't also just then only kindly do not dont".split())
+_LEADS = word_set("please always never don't also just then only kindly do not dont")
 _NEW_SUBJECT = re.compile(
-    r"(?:(?:i|we|they|you|our|my|the|all|every|each|it)\b(?:\s+[\w'’/-]+){0,4}?\s+(?:should|must|need|needs|"
-    r"has to|have to|ought|prefer|prefers|like|want|wants|use|uses|always|never|is|are|go|goes|shall)|"
+    r"(?:(?:i|we|they|you|our|my|the|all|every|each|it)\b(?:\s+[\w'\u2019/-]+){0,4}?\s+(?:should|"
+    r"must|need|needs|"
+    r"has to|have to|ought|prefer|prefers|like|want|wants|use|uses|always|never|is|are|go|goes|"
+    r"shall)|"
     r"[\w-]+\s+(?:should|must|needs to|has to|have to|ought to))\b",
     re.IGNORECASE,
 )
@@ -99,7 +112,7 @@ def _separable(left: str, right: str, joint: str) -> bool:
     if _NEW_SUBJECT.match(right):
         return True
     lead, verb, follower = _opening(right)
-    if verb not in ALL_VERBS or not follower or follower in PREPOSITIONS and "," not in joint:
+    if verb not in ALL_VERBS or not follower or (follower in PREPOSITIONS and "," not in joint):
         return False
     listed = "," in joint and not _LINKING.search(joint)
     return bool(lead) or listed or not _NEGATED.search(left)
@@ -107,7 +120,7 @@ def _separable(left: str, right: str, joint: str) -> bool:
 
 def _opening(text: str) -> tuple[str, str, str]:
     """The lead word (please, always, …) if any, the first word after it, and the next."""
-    found = [word.lower().replace("’", "'") for word in words(text[:80])][:6]
+    found = [word.lower().replace("\u2019", "'") for word in words(text[:80])][:6]
     lead = ""
     while found and found[0] in _LEADS:
         lead = found.pop(0)
@@ -115,7 +128,8 @@ def _opening(text: str) -> tuple[str, str, str]:
 
 
 _PREDICATE = re.compile(
-    r"\b(?:should|must|needs?|ha(?:s|ve) to|is|are|isn't|was|were|prefers?|likes?|wants?|shows?|uses?|"
+    r"\b(?:should|must|needs?|ha(?:s|ve) to|is|are|isn't|was|were|prefers?|likes?|wants?|shows?|"
+    r"uses?|"
     r"always|never|goes|will|can|did|does|said|asked|thanks|thank)\b",
     re.IGNORECASE,
 )

@@ -1,4 +1,4 @@
-"""Slots: what an instruction is about (subject), which property (aspect), and the answer (value)."""
+"""Slots: what an instruction is about (subject), which property (aspect), what answer (value)."""
 
 from __future__ import annotations
 
@@ -10,50 +10,114 @@ from sleep_runtime.engines.text.cues import ONE_OFF, STANDING
 from sleep_runtime.engines.text.lexicon import (
     ALL_VERBS,
     ASPECT_OF,
-    EXCLUSION_VERBS,
-    FUNCTION_WORDS,
     FRAME_VERBS,
+    FUNCTION_WORDS,
     NUMBER_WORDS,
     PREPOSITIONS,
+    word_set,
 )
-from sleep_runtime.engines.text.words import WORD, canonical, fold_repeats, glue_repeats, stem, unglue
+from sleep_runtime.engines.text.words import (
+    WORD,
+    canonical,
+    fold_repeats,
+    glue_repeats,
+    stem,
+    unglue,
+)
 
-_WHEN = r"(?:when(?:ever)?|if|unless|while|once|in case|as soon as|any ?time|every time|each time)\b"
-_WHEN_FIRST = re.compile(rf"\A({_WHEN}[^,;:—–]{{2,120}})(?:[,;:—–]\s*(?:then\s+)?|\s+then\s+)(?=\S)", re.IGNORECASE)
+_WHEN = (
+    r"(?:when(?:ever)?|if|unless|while|once|in case|as soon as|any ?time|every time|each time)\b"
+)
+_WHEN_FIRST = re.compile(
+    rf"\A({_WHEN}[^,;:—\u2013]{{2,120}})(?:[,;:—\u2013]\s*(?:then\s+)?|\s+then\s+)(?=\S)",
+    re.IGNORECASE,
+)
 _WHEN_LAST = re.compile(rf"[\s,]+({_WHEN}\s+.{{2,160}})\Z", re.IGNORECASE | re.DOTALL)
-_REASON = re.compile(r"[\s,;–—-]+(?:because|since|so that|otherwise|or else|or it|it breaks|as it|as they)\b.*\Z", re.IGNORECASE | re.DOTALL)
-_AUXILIARY_BEFORE_NOT = re.compile(r"(?:do|does|did|should|must|is|are|was|were|will|would|can|could|may|might|has|have|please|or|if|why|ought|need)\s*\Z", re.IGNORECASE)
-_NOT = re.compile(r"(?P<comma>\s*[,;(—–-]\s*(?:and |but )?|\s+(?:and |but )?)(?:not|never|no longer|no)\s+(?=\w)", re.IGNORECASE)
-_INSTEAD = re.compile(r"[\s,(]+(?:instead of|rather than|as opposed to|in place of|in lieu of)\s+(?P<no>[^,;)]{1,80})", re.IGNORECASE)
-_INSTEAD_FIRST = re.compile(r"\A(?:instead of|rather than)\s+(?P<no>[^,;]{1,80}),\s*(?P<yes>.+)\Z", re.IGNORECASE | re.DOTALL)
-_ADJUNCT_FIRST = re.compile(r"\A((?:before|after)\b[^,]{2,60}),\s*(.+)\Z", re.IGNORECASE | re.DOTALL)
-_NOT_BUT = re.compile(r"\A(?P<head>.*?)\bnot\s+(?P<no>[^,;]{1,60}?),?\s+but\s+(?:rather\s+)?(?P<yes>[^,;]+)", re.IGNORECASE | re.DOTALL)
-_FROM_TO = re.compile(r"\A(?P<head>.*?)\b(?:switch|change|move|migrate|convert)(?:ed|d|s)?\s+(?:(?P<what>[\w' -]{1,40}?)\s+)?(?:(?:over|away|back)\s+)?from\s+(?P<no>[^,;]{1,60}?)\s+to\s+(?P<yes>[^,;]+)", re.IGNORECASE | re.DOTALL)
-_REPLACE = re.compile(r"\A(?P<head>.*?)\b(?:replace|swap)\s+(?P<no>[^,;]{1,60}?)\s+(?:with|by|for)\s+(?P<yes>[^,;]+)", re.IGNORECASE | re.DOTALL)
-_PREFER_OVER = re.compile(r"\b(?:prefer|prefers|favou?rs?|like|pick|choose|use)\s+(?P<yes>[^,;]{1,60}?)\s+(?:over|to)\s+(?P<no>[^,;]{1,60})\Z", re.IGNORECASE)
+_REASON = re.compile(
+    r"[\s,;\u2013—-]+(?:because|since|so that|otherwise|or else|or it|it breaks|as it|"
+    r"as they)\b.*\Z",
+    re.IGNORECASE | re.DOTALL,
+)
+_AUXILIARY_BEFORE_NOT = re.compile(
+    r"(?:do|does|did|should|must|is|are|was|were|will|would|can|could|may|might|has|have|please|"
+    r"or|if|why|ought|need)\s*\Z",
+    re.IGNORECASE,
+)
+_NOT = re.compile(
+    r"(?P<comma>\s*[,;(—\u2013-]\s*(?:and |but )?|\s+(?:and |but )?)(?:not|never|no longer|"
+    r"no)\s+(?=\w)",
+    re.IGNORECASE,
+)
+_INSTEAD = re.compile(
+    r"[\s,(]+(?:instead of|rather than|as opposed to|in place of|"
+    r"in lieu of)\s+(?P<no>[^,;)]{1,80})",
+    re.IGNORECASE,
+)
+_INSTEAD_FIRST = re.compile(
+    r"\A(?:instead of|rather than)\s+(?P<no>[^,;]{1,80}),\s*(?P<yes>.+)\Z",
+    re.IGNORECASE | re.DOTALL,
+)
+_ADJUNCT_FIRST = re.compile(
+    r"\A((?:before|after)\b[^,]{2,60}),\s*(.+)\Z", re.IGNORECASE | re.DOTALL
+)
+_NOT_BUT = re.compile(
+    r"\A(?P<head>.*?)\bnot\s+(?P<no>[^,;]{1,60}?),?\s+but\s+(?:rather\s+)?(?P<yes>[^,;]+)",
+    re.IGNORECASE | re.DOTALL,
+)
+_FROM_TO = re.compile(
+    r"\A(?P<head>.*?)\b(?:switch|change|move|migrate|convert)(?:ed|d|"
+    r"s)?\s+(?:(?P<what>[\w' -]{1,40}?)\s+)?(?:(?:over|away|"
+    r"back)\s+)?from\s+(?P<no>[^,;]{1,60}?)\s+to\s+(?P<yes>[^,;]+)",
+    re.IGNORECASE | re.DOTALL,
+)
+_REPLACE = re.compile(
+    r"\A(?P<head>.*?)\b(?:replace|swap)\s+(?P<no>[^,;]{1,60}?)\s+(?:with|by|for)\s+(?P<yes>[^,;]+)",
+    re.IGNORECASE | re.DOTALL,
+)
+_PREFER_OVER = re.compile(
+    r"\b(?:prefer|prefers|favou?rs?|like|pick|choose|use)\s+(?P<yes>[^,;]{1,60}?)\s+(?:over|"
+    r"to)\s+(?P<no>[^,;]{1,60})\Z",
+    re.IGNORECASE,
+)
 _TAIL = re.compile(r"\s+(?:for|in|on|when|if|because|at|with)\s+.*\Z", re.IGNORECASE | re.DOTALL)
 _NEGATION = re.compile(
-    r"\b(?:don'?t|do not|does not|doesn'?t|never|not|no|without|can'?t|cannot|must ?n['o]t|shouldn'?t|won'?t|isn'?t|"
-    r"aren'?t|needn'?t|refrain from|forbidden|prohibited|left out)\b",
+    r"\b(?:don'?t|do not|does not|doesn'?t|never|not|no|without|can'?t|cannot|must ?n['o]t|"
+    r"shouldn'?t|won'?t|isn'?t|"
+    r"aren'?t|needn'?t|refrain from|forbidden|prohibited|(?:leave|leaves|leaving|left) (?:out|"
+    r"off)|(?:avoid|stop|skip|omit|exclude|"
+    r"drop|hide|ban|disable|refuse)(?:s|d|ed|ped|ted)?|avoiding|stopping|skipping|omitting|"
+    r"dropping|hiding)\b",
     re.IGNORECASE,
 )
 _MODAL = re.compile(
-    r"\A(?P<subject>(?:[^,;:]{1,80}?))\s+(?:should|must|shall|needs? to|ha(?:s|ve) to|ought to|is to|are to|will|can only|"
+    r"\A(?P<subject>(?:[^,;:]{1,80}?))\s+(?:should|must|shall|needs? to|ha(?:s|ve) to|ought to|"
+    r"is to|are to|will|can only|"
     r"shouldn'?t|mustn'?t|is|are|isn'?t|aren'?t|go(?:es)?)\s+(?P<rest>.+)\Z",
     re.IGNORECASE | re.DOTALL,
 )
 _SUBJECT_VERB = re.compile(
-    r"\A(?:[Ii]|[Ww]e|[Tt]hey|[Oo]ur team|[Tt]he (?:\w+ ){0,2}?(?:team|client|customer|account|company|board|boss|cfo|group)|[A-Z][\w.-]*|(?:[Oo]ur|[Mm]y) \w+)"
-    r"(?:'d| would)?\s+(?:(?:always|never|usually|generally|only|really|all|much|strongly|would|do|also|now|rather|don't)\s+){0,3}"
+    r"\A(?:[Ii]|[Ww]e|[Tt]hey|[Oo]ur team|[Tt]he (?:\w+ ){0,2}?(?:team|client|customer|account|"
+    r"company|board|boss|cfo|group)|[A-Z][\w.-]*|(?:[Oo]ur|[Mm]y) \w+)"
+    r"(?:'d| would)?\s+(?:(?:always|never|usually|generally|only|really|all|much|strongly|would|"
+    r"do|also|now|rather|don't)\s+){0,3}"
     r"(?P<verb>[a-z]+)\s+(?:to\s+(?:see|have|use|get|be|keep|show|read)\s+)?(?P<rest>.+)\Z",
     re.DOTALL,
 )
-_TOPIC = re.compile(r"\A(?P<prep>for|in|on|with)\s+(?P<topic>[^,;:]{2,60}?)\s*[,:]\s*(?P<rest>\S.+)\Z", re.IGNORECASE | re.DOTALL)
-_TOPIC_PRONOUN = re.compile(r"\A(?P<prep>for|in|on|with)\s+(?P<topic>[^,;:]{2,60}?)\s+(?=(?:we|i|please|always|never|use|they)\s)(?P<rest>.+)\Z", re.IGNORECASE | re.DOTALL)
+_TOPIC = re.compile(
+    r"\A(?P<prep>for|in|on|with)\s+(?P<topic>[^,;:]{2,60}?)\s*[,:]\s*(?P<rest>\S.+)\Z",
+    re.IGNORECASE | re.DOTALL,
+)
+_TOPIC_PRONOUN = re.compile(
+    r"\A(?P<prep>for|in|on|with)\s+(?P<topic>[^,;:]{2,60}?)\s+(?=(?:we|i|please|always|never|use|"
+    r"they)\s)(?P<rest>.+)\Z",
+    re.IGNORECASE | re.DOTALL,
+)
 _LABEL = re.compile(r"\A(?P<topic>[^,;:]{2,40}):\s+(?P<rest>\S.*)\Z", re.DOTALL)
-_LIGHT = frozenset(
-    "the a an our my your their all every each any please always never only just not be been being to it that this these those also "
-    "do don't go run it's its strictly simply rather now shown displayed presented kept used given expressed written set stated rendered put".split()
+_LIGHT = word_set(
+    """the a an our my your their all every each any please always never only just not be
+    been being to it that this these those also do don't go run it's its strictly simply
+    rather now shown displayed presented kept used given expressed written set stated
+    rendered put"""
 )
 
 
@@ -79,7 +143,7 @@ class Slots:
 @lru_cache(maxsize=8192)
 def parse(text: str) -> Slots:
     """The slots of a shortened clause. Closed patterns; what they do not fit stays empty."""
-    whole = glue_repeats(text.replace("’", "'").strip())
+    whole = glue_repeats(text.replace("\u2019", "'").strip())
     rest, when = _condition(_REASON.sub("", whole))
     core, rejected = _contrast(_ADJUNCT_FIRST.sub(r"\2 \1", rest))
     core = _trim(STANDING.sub(" ", ONE_OFF.sub(" ", core)) if _cue_free(core) else core)
@@ -91,7 +155,7 @@ def parse(text: str) -> Slots:
         when=unglue(_trim(when))[:200],
         rejected=unglue(_noun(rejected)),
         core=unglue(core),
-        negated=_negated(core if rejected else rest) != (verb in EXCLUSION_VERBS),
+        negated=_negated(core if rejected else rest),
         verb=verb,
         link=link,
     )
@@ -214,7 +278,7 @@ def _imperative(core: str) -> tuple[str, str]:
 
 
 _VERB_OF = {stem(verb): verb for verb in sorted(FRAME_VERBS | ALL_VERBS)}
-_DETERMINERS = frozenset("the a an all every each any our your".split())
+_DETERMINERS = word_set("the a an all every each any our your")
 
 
 def opens_like_a_verb(first: str, second: str) -> bool:
@@ -229,12 +293,17 @@ def opens_like_a_verb(first: str, second: str) -> bool:
 
 def _plain_noun(subject: str) -> bool:
     found = [word.lower() for word in subject.split()]
-    return 0 < len(found) <= 4 and not (_PRONOUNS | PREPOSITIONS | _DETERMINERS) & set(found[1:]) and (
-        not _PRONOUNS & set(found[:1]) and found[0] not in _IMPERATIVE_LEADS
+    return (
+        0 < len(found) <= 4
+        and not (_PRONOUNS | PREPOSITIONS | _DETERMINERS) & set(found[1:])
+        and (not _PRONOUNS & set(found[:1]) and found[0] not in _IMPERATIVE_LEADS)
     )
 
 
-_IMPERATIVE_LEADS = frozenset("always never don't do not please also just only then no more avoid stop to rather must should".split())
+_IMPERATIVE_LEADS = word_set(
+    """always never don't do not please also just only then no more avoid stop to rather must
+    should"""
+)
 
 
 def _verb_forms(verb: str) -> tuple[str, ...]:
@@ -260,10 +329,19 @@ def _object(rest: str, verb: str) -> tuple[str, str]:
     noun, link, complement = words[:split], words[split].lower(), words[split + 1 :]
     if link == "for":
         return _for_phrase(noun, complement, verb)
-    if link in {"in", "on"} and _answers(noun) and _answers(complement) in {"", "format"}:
+    if (
+        link in {"in", "on"}
+        and noun
+        and _counts(noun[0])
+        and _answers(complement) in {"", "format"}
+    ):
         return " ".join(complement), " ".join(noun)
     answer = complement if link in _DROPPED else words[split:]
     return " ".join(noun), " ".join(answer)
+
+
+def _is_link(word: str, follower: str) -> bool:
+    return word in PREPOSITIONS or (word in {"every", "each"} and _counts(follower))
 
 
 def _answers(words: list[str]) -> str:
@@ -272,7 +350,7 @@ def _answers(words: list[str]) -> str:
 
 def _complement(words: list[str]) -> int | None:
     for index in range(1, len(words) - 1):
-        if words[index].lower() in PREPOSITIONS:
+        if _is_link(words[index].lower(), words[index + 1]):
             return index
     return None
 
@@ -308,7 +386,7 @@ def _counts(word: str) -> bool:
     return word[:1].isdigit() or word.lower() in NUMBER_WORDS
 
 
-_SHADES = frozenset("dark light deep bright pale navy sky royal forest".split())
+_SHADES = word_set("dark light deep bright pale navy sky royal forest")
 
 
 def _shade_start(words: list[str]) -> int:
@@ -342,7 +420,9 @@ def _has_noun(subject: str) -> bool:
     return any(word.lower() not in _PRONOUNS for word in subject.split())
 
 
-_PRONOUNS = frozenset("i you he she it we they this that these those there here what which who one".split())
+_PRONOUNS = word_set(
+    """i you he she it we they this that these those there here what which who one"""
+)
 
 
 def _bare(text: str) -> str:
@@ -353,8 +433,8 @@ def _bare(text: str) -> str:
 
 
 def _noun(text: str) -> str:
-    return _bare(text).strip(" ,;:.–—-()\"'") if text else ""
+    return _bare(text).strip(" ,;:.\u2013—-()\"'") if text else ""
 
 
 def _trim(text: str) -> str:
-    return " ".join(text.split()).strip(" ,;:.–—-")
+    return " ".join(text.split()).strip(" ,;:.\u2013—-")

@@ -9,29 +9,63 @@ from sleep_runtime.engines.text.cues import POLITE_REQUEST
 MAX_WORDS = 40
 
 _OPENERS = re.compile(
-    r"(?:(?:no|nope|nah|yes|yep|yeah|yup|ok|okay|hey|hi|hello|hmm+|um+|uh+|ah|oh|so|well|actually|sorry|"
-    r"please|pls|kindly|btw|by the way|fyi|again|and|but|also|then|thanks|thank you|cool|great|nice|good|perfect|"
-    r"right|sure|look|listen|team|all|everyone|folks|quick (?:note|one|reminder)|one (?:more )?(?:thing|note)|just (?:a )?(?:note|reminder)|"
-    r"reminder|correction|note|please note(?: that)?|note that|remember(?: that)?|please remember(?: that)?|"
-    r"remember to|keep in mind(?: that)?|for the record|that'?s (?:wrong|not right|not it|better)|(?:this|that|it) is (?:wrong|not right)|wrong|"
-    r"incorrect|not quite|not like that|not right|as (?:i )?(?:said|mentioned|usual)(?: before| earlier| last time| already)?|like i said(?: before)?|"
-    r"i (?:already )?(?:said|told you)(?: before| already| this)?(?: to| that)?|i think|i believe|i'?d say|it'?s|make sure (?:to|that|you)|be sure to|"
-    r"make sure|just|instead|hang on|wait|stop|let'?s|let us|in short|careful|heads[- ]up|feedback|comment|general (?:note|feedback|comment|rule)|"
-    r"good (?:morning|afternoon|evening)(?: team| all)?|client pushed back|for (?:next time|future reference|the future)|next time)\b"
-    r"(?:\s*[,:;.!–—]+\s*|\s+-+\s+|\s+))",
+    r"(?:(?:no|nope|nah|yes|yep|yeah|yup|ok|okay|hey|hi|hello|hmm+|um+|uh+|ah|oh|so|well|"
+    r"actually|sorry|"
+    r"please|pls|kindly|btw|by the way|fyi|again|and|but|also|then|thanks|thank you|cool|great|"
+    r"nice|good|perfect|"
+    r"right|sure|look|listen|team|all|everyone|folks|quick (?:note|one|reminder)|"
+    r"one (?:more )?(?:thing|note)|just (?:a )?(?:note|reminder)|"
+    r"reminder|correction|note|please note(?: that)?|note that|remember(?: that)?|"
+    r"please remember(?: that)?|"
+    r"remember to|keep in mind(?: that)?|for the record|that'?s (?:wrong|not right|not it|"
+    r"better)|(?:this|that|it) is (?:wrong|not right)|wrong|"
+    r"incorrect|not quite|not like that|not right|as (?:i )?(?:said|mentioned|usual)(?: before|"
+    r" earlier| last time| already)?|like i said(?: before)?|"
+    r"i (?:already )?(?:said|told you)(?: before| already| this)?(?: to| that)?|i think|"
+    r"i believe|i'?d say|it'?s|make sure (?:to|that|you)|be sure to|"
+    r"make sure|just|instead|hang on|wait|stop|let'?s|let us|in short|careful|heads[- ]up|"
+    r"feedback|comment|general (?:note|feedback|comment|rule)|"
+    r"good (?:morning|afternoon|evening)(?: team| all)?|client pushed back|for (?:next time|"
+    r"future reference|the future)|next time)\b"
+    r"(?:\s*[,:;.!\u2013—]+\s*|\s+-+\s+|\s+))",
     re.IGNORECASE,
 )
-_HARD_OPENERS = frozenset("no stop good all right just it's its note look instead great nice so".split())
+_HARD_OPENERS = frozenset(
+    [
+        "no",
+        "stop",
+        "good",
+        "all",
+        "right",
+        "just",
+        "it's",
+        "its",
+        "note",
+        "look",
+        "instead",
+        "great",
+        "nice",
+        "so",
+    ]
+)
 _CLOSERS = re.compile(
-    r"[\s,;:.!?–—-]+(?:please|pls|thanks?(?: a lot| so much| again)?|thank you(?: very much| so much)?|thx|cheers|ok(?:ay)?|"
-    r"right|got it|understood|will you|would you|though|btw|fyi|as (?:i )?(?:said|mentioned)(?: before| earlier| last time)?|"
-    r"like i said|again|remember|if you (?:can|could|don't mind)|if possible|everyone|team)[\s.!?]*\Z",
+    r"[\s,;:.!?\u2013—-]+(?:please|pls|thanks?(?: a lot| so much| again)?|thank you(?: very much|"
+    r" so much)?|thx|cheers|ok(?:ay)?|"
+    r"right|got it|understood|will you|would you|though|btw|fyi|as (?:i )?(?:said|"
+    r"mentioned)(?: before| earlier| last time)?|"
+    r"like i said|again|remember|if you (?:can|could|don't mind)|if possible|everyone|"
+    r"team)[\s.!?]*\Z",
     re.IGNORECASE,
 )
-_MID_PLEASE = re.compile(r"\s*,?\s+(?:please|kindly)\b(?=\s*[,.;]|\s+\w)|\bplease\s+", re.IGNORECASE)
-_REASON = re.compile(r"[\s,;–—-]+(?:because|since|so that|as otherwise|otherwise|as it|as they|as the)\b.*\Z", re.IGNORECASE | re.DOTALL)
+_MID_PLEASE = re.compile(
+    r"\s*,?\s+(?:please|kindly)\b(?=\s*[,.;]|\s+\w)|\bplease\s+", re.IGNORECASE
+)
+_REASON = re.compile(
+    r"[\s,;\u2013—-]+(?:because|since|so that|as otherwise|otherwise|as it|as they|as the)\b.*\Z",
+    re.IGNORECASE | re.DOTALL,
+)
 _SPACES = re.compile(r"\s+")
-_EDGES = " \t\n,;:–—-"
+_EDGES = " \t\n,;:\u2013—-"
 
 
 def shorten(clause: str) -> str:
@@ -39,7 +73,7 @@ def shorten(clause: str) -> str:
 
     Negations are never cut: an opening "no" only goes where a pause follows it.
     """
-    text = _SPACES.sub(" ", clause.replace("’", "'")).strip(_EDGES)
+    text = _SPACES.sub(" ", clause.replace("\u2019", "'")).strip(_EDGES)
     before = None
     while before != text:
         before = text
@@ -50,15 +84,19 @@ def shorten(clause: str) -> str:
 
 
 def _space_or_nothing(match: re.Match[str]) -> str:
-    return "" if match.start() == 0 or match[0].startswith((" ", ",")) and not match[0].endswith(" ") else " "
+    return (
+        ""
+        if match.start() == 0 or (match[0].startswith((" ", ",")) and not match[0].endswith(" "))
+        else " "
+    )
 
 
 def _without_opener(text: str) -> str:
     match = _OPENERS.match(text)
     if match is None:
         return text
-    pause = any(mark in match[0] for mark in ",:;.!–—") or " - " in match[0]
-    if match[0].strip(" ,:;.!–—-").lower() in _HARD_OPENERS and not pause:
+    pause = any(mark in match[0] for mark in ",:;.!\u2013—") or " - " in match[0]
+    if match[0].strip(" ,:;.!\u2013—-").lower() in _HARD_OPENERS and not pause:
         return text
     return text[match.end() :].lstrip(_EDGES)
 

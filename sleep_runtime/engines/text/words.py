@@ -13,10 +13,10 @@ from sleep_runtime.engines.text.lexicon import (
     SYNONYMS,
 )
 
-WORD = re.compile(r"[$€£¥]|[^\W_](?:\w|[.,/:+#&@'’*-](?=\w))*[%#+]?|%|\w+")
+WORD = re.compile(r"[$€£¥]|[^\W_](?:\w|[.,/:+#&@'\u2019*-](?=\w))*[%#+]?|%|\w+")
 _NUMBER = re.compile(r"[$€£¥]?\d")
 _REPEATED = re.compile(r"\b([a-z]+)[\s-]+(over|by|to|on|for)[\s-]+\1\b", re.IGNORECASE)
-_POSSESSIVE = re.compile(r"['’]s$|['’]$")
+_POSSESSIVE = re.compile(r"['\u2019]s$|['\u2019]$")
 _IRREGULAR = {
     "analyses": "analysis",
     "people": "person",
@@ -45,7 +45,10 @@ _IRREGULAR = {
     "speed": "speed",
     "feed": "feed",
     "red": "red",
-    "billing": "billing",
+    "axes": "axis",
+    "axis": "axis",
+    "including": "including",
+    "excluding": "excluding",
 }
 _PLURAL_CODE = re.compile(r"[A-Z]{2,}s\Z")
 _VOWELS = frozenset("aeiouy")
@@ -98,7 +101,7 @@ def canonical(word: str) -> tuple[str, ...]:
     """The canonical tokens of one written word: lower case, stemmed, hyphens opened."""
     if _PLURAL_CODE.match(word):
         word = word[:-1]
-    plain = _POSSESSIVE.sub("", word.lower().replace("’", "'")).strip(".,:'")
+    plain = _POSSESSIVE.sub("", word.lower().replace("\u2019", "'")).strip(".,:'")
     if plain in SYNONYMS:
         return (stem(SYNONYMS[plain]),)
     if plain in NUMBER_WORDS:
@@ -154,13 +157,15 @@ def content(text: str) -> tuple[str, ...]:
     """Canonical tokens without function words."""
     kept: list[str] = []
     for word in _trailing_one_dropped(words(fold_repeats(text))):
-        lower = word.lower().replace("’", "'")
-        if lower not in FUNCTION_WORDS and lower not in PREPOSITIONS or lower in _KEPT:
+        lower = word.lower().replace("\u2019", "'")
+        if (lower not in FUNCTION_WORDS and lower not in PREPOSITIONS) or lower in _KEPT:
             kept.extend(canonical(word))
     return tuple(kept)
 
 
-_KEPT = frozenset({"before", "after", "without", "on", "off", "above", "below", "including", "excluding"})
+_KEPT = frozenset(
+    {"before", "after", "without", "on", "off", "above", "below", "including", "excluding"}
+)
 _COUNTED = frozenset({"one"})
 
 
@@ -203,7 +208,7 @@ _LOUD = frozenset({"always", "never", "not", "don't", "must", "only", "please", 
 def _is_name(word: str, *, first: bool) -> bool:
     if word.lower() in _LOUD:
         return False
-    if any(ch.isdigit() for ch in word) or word.lower() in NUMBER_WORDS and word.lower() != "one":
+    if any(ch.isdigit() for ch in word) or (word.lower() in NUMBER_WORDS and word.lower() != "one"):
         return True
     if any(ch in "/_.@#" for ch in word):
         return True

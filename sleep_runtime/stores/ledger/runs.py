@@ -353,16 +353,18 @@ def abandon(
     now: datetime,
     policy: TriggerPolicy,
 ) -> Run:
-    """Give the run up; its input stays pending. What is committed can only be projected."""
+    """Give the run up; what it did not commit stays pending.
+
+    After a commit only the projection is given up, and the outbox still holds that.
+    """
     run = held(tx, lease, run_id)
     if run.state.terminal:
         return run
-    if RunState.COMMITTED not in (run.state, run.stood_at):
-        run = change(
-            tx, run, state=RunState.ABANDONED, stood_at=None, reason=reason, updated_at=now
-        )
+    if RunState.COMMITTED in (run.state, run.stood_at):
+        reason = f"{run.reason}; committed, not projected by this run: {reason}".lstrip("; ")
+    done = change(tx, run, state=RunState.ABANDONED, stood_at=None, reason=reason, updated_at=now)
     _cool_down(tx, run.scope, now=now, policy=policy)
-    return run
+    return done
 
 
 def _cool_down(tx: sa.Connection, scope: Scope, *, now: datetime, policy: TriggerPolicy) -> None:

@@ -1,215 +1,40 @@
-"""What every ledger must keep. Subclass in a test module and give a ``bench`` fixture."""
+"""What every ledger must keep of leases, runs and observations.
+
+Subclass in a test module and give a ``bench`` fixture (and ``other``, a second empty ledger).
+``ledger_notes`` is the other half of the suite.
+"""
 
 # ruff: noqa: S101 - asserts are what a contract is made of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
-from sleep_runtime.core.errors import (
-    InvalidScope,
-    LeaseLost,
-    NotFound,
-    StaleRevision,
-    StoreError,
-)
-from sleep_runtime.core.event import Trust
-from sleep_runtime.core.journal import ScopeHead
-from sleep_runtime.core.note import Evidence, Note, NoteStatus, Support
-from sleep_runtime.core.observation import Claim, Durability, NoteKind, Observation, Usage
-from sleep_runtime.core.policy import TriggerPolicy
-from sleep_runtime.core.ports import Commit, LedgerReader, LedgerWriter, Mark, NoteVector, Pin
-from sleep_runtime.core.proposal import Critique, Delta, DeltaKind, Proposal, Relation, Worth
-from sleep_runtime.core.run import CursorRange, Lease, Run, RunState, Trigger
+from sleep_runtime.core.errors import InvalidScope, LeaseLost, NotFound, StoreError
+from sleep_runtime.core.observation import Usage
+from sleep_runtime.core.ports import Commit, Mark, NoteVector, Pin
+from sleep_runtime.core.proposal import DeltaKind
+from sleep_runtime.core.run import CursorRange, Run, RunState, Trigger
 from sleep_runtime.core.scope import Scope
-
-ORG = Scope("acme")
-TEAM = Scope("acme/banking")
-ANA = Scope("acme/banking/ana")
-BEN = Scope("acme/banking/ben")
-NEXT_DOOR = Scope("acme-labs/banking")
-T0 = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
-POLICY = TriggerPolicy(backlog_events=50, backlog_tokens=10_000, cooldown_s=600)
-COOL = timedelta(seconds=POLICY.cooldown_s)
-SECOND = timedelta(seconds=1)
-
-
-def claim(text: str = "Use adjusted EBITDA.") -> Claim:
-    """A convention in these words."""
-    return Claim(statement=text, kind=NoteKind.CONVENTION, subject="figures", aspect="basis")
-
-
-def observation(name: str, scope: Scope = ANA) -> Observation:
-    """One person's observation; the id is the name."""
-    return Observation(
-        id=name,
-        scope=scope,
-        session=f"session-{name}",
-        person=str(scope),
-        ts=T0,
-        claim=claim(f"Lesson {name}."),
-        durability=Durability.STANDING,
-        trust=Trust.HUMAN,
-        evidence=(f"event-{name}",),
-    )
-
-
-def evidence(name: str = "a", weight: float = 1.0) -> Evidence:
-    """What one event says for a note."""
-    return Evidence(
-        event_id=f"event-{name}",
-        observation_id=name,
-        scope=ANA,
-        session=f"session-{name}",
-        person=str(ANA),
-        ts=T0,
-        trust=Trust.HUMAN,
-        weight=weight,
-    )
-
-
-def note(
-    note_id: str = "note_1",
-    *,
-    scope: Scope = ANA,
-    revision: int = 1,
-    status: NoteStatus = NoteStatus.ACTIVE,
-    at: datetime = T0,
-) -> Note:
-    """A small note."""
-    return Note(
-        id=note_id,
-        scope=scope,
-        claim=claim(),
-        status=status,
-        confidence=0.75,
-        support=Support(events=1, sessions=1, people=1, days=1),
-        valid_from=T0,
-        recorded_at=at,
-        revision=revision,
-        evidence=("event-a",),
-        reason="said once, with standing intent",
-    )
-
-
-def delta(
-    what: Note, kind: DeltaKind = DeltaKind.ADD, because: Sequence[Evidence] = ()
-) -> Delta:
-    """A change of one note."""
-    return Delta(
-        kind=kind, note=what, evidence=tuple(because), code="stated", reason="a person said so"
-    )
-
-
-def judged(name: str = "p1", scope: Scope = ANA) -> tuple[Proposal, Critique]:
-    """A proposal with its critique."""
-    proposal = Proposal(
-        id=name,
-        scope=scope,
-        claim=claim(),
-        durability=Durability.STANDING,
-        trust=Trust.HUMAN,
-        observations=("a",),
-        evidence=(evidence(),),
-    )
-    critique = Critique(
-        proposal_id=name, relation=Relation.NEW, worth=Worth.KEEP, code="new", reason="unheard of"
-    )
-    return proposal, critique
-
-
-@dataclass(frozen=True)
-class LedgerBench:
-    """A ledger opened with ``POLICY``, and the moves that tests make with it."""
-
-    writer: LedgerWriter
-    reader: LedgerReader
-
-    def heads(self, scope: Scope, events: int, *, now: datetime = T0, tokens: int = 0) -> None:
-        head = ScopeHead(scope=scope, last_seq=events, events=events, tokens=tokens or events)
-        self.writer.note_heads([head], watermark=events, now=now)
-
-    def lease(self, scope: Scope = ANA, owner: str = "tier-1", now: datetime = T0) -> Lease:
-        lease = self.writer.acquire(scope, owner, now=now, ttl_s=60)
-        assert lease is not None
-        return lease
-
-    def try_plan(
-        self,
-        lease: Lease,
-        *,
-        upto: int = 0,
-        now: datetime = T0,
-        requested: str | None = None,
-        max_observations: int = 100,
-    ) -> Run | None:
-        return self.writer.plan(
-            lease,
-            now=now,
-            trigger=Trigger.CADENCE if requested is None else Trigger.MANUAL,
-            requested=requested or "",
-            journal_upto=upto,
-            max_observations=max_observations,
-        )
-
-    def plan(
-        self,
-        lease: Lease,
-        *,
-        upto: int = 0,
-        now: datetime = T0,
-        requested: str | None = None,
-        max_observations: int = 100,
-    ) -> Run:
-        run = self.try_plan(
-            lease, upto=upto, now=now, requested=requested, max_observations=max_observations
-        )
-        assert run is not None
-        return run
-
-    def generate(
-        self, lease: Lease, run: Run, names: str, *, events: int = 0, now: datetime = T0
-    ) -> Run:
-        """One observation for each letter of ``names``."""
-        found = [observation(name, run.scope) for name in names]
-        return self.writer.generated(
-            lease, run.id, found, events=events, tokens=events, counts={"seen": 1}, now=now
-        )
-
-    def reflect(self, lease: Lease, run: Run, now: datetime = T0) -> Run:
-        return self.writer.reflected(
-            lease, run.id, [judged(scope=run.scope)], counts={"new": 1}, now=now
-        )
-
-    def night(
-        self,
-        scope: Scope = ANA,
-        names: str = "",
-        *,
-        upto: int = 0,
-        commit: Commit | None = None,
-        now: datetime = T0,
-        requested: str | None = None,
-        max_observations: int = 100,
-    ) -> Run:
-        """A whole run under a lease of its own; ``upto`` journal events, one token each."""
-        lease = self.lease(scope, now=now)
-        run = self.plan(
-            lease, upto=upto, now=now, requested=requested, max_observations=max_observations
-        )
-        self.generate(lease, run, names, events=run.journal.upto - run.journal.after, now=now)
-        self.reflect(lease, run, now=now)
-        self.writer.commit(lease, run.id, commit or Commit(), now=now)
-        done = self.writer.projected(run.id, now=now)
-        self.writer.release(lease)
-        return done
-
-    def due(self, now: datetime) -> list[Scope]:
-        return [schedule.scope for schedule in self.reader.due(now, limit=100)]
+from sleep_runtime.testing.contracts.ledger_bench import (
+    ANA,
+    BEN,
+    COOL,
+    NEXT_DOOR,
+    ORG,
+    SECOND,
+    T0,
+    TEAM,
+    LedgerBench,
+    delta,
+    evidence,
+    judged,
+    note,
+    observation,
+)
 
 
 class LeaseContract:
@@ -364,7 +189,7 @@ class RunContract:
         lease = bench.lease()
         run = bench.plan(lease, upto=3)
         commit = Commit(deltas=(delta(note()),), counts={"add": 1})
-        steps = (
+        steps: tuple[Callable[[], Run], ...] = (
             lambda: bench.generate(lease, run, "ab", events=3),
             lambda: bench.reflect(lease, run),
             lambda: bench.writer.commit(lease, run.id, commit, now=T0),
@@ -403,8 +228,8 @@ class RunContract:
             )
         bench.generate(lease, run, "a")
         bench.reflect(lease, run)
+        commit = Commit(deltas=(delta(note(scope=TEAM)),))
         with pytest.raises(StoreError, match="cannot write"):
-            commit = Commit(deltas=(delta(note(scope=TEAM)),))
             bench.writer.commit(lease, run.id, commit, now=T0)
 
     @pytest.mark.parametrize("at", ["planned", "generated", "reflected", "committed"])
@@ -449,22 +274,28 @@ class RunContract:
         after = bench.plan(lease, upto=3)
         assert (after.number, after.journal) == (2, run.journal)
 
-    def test_what_is_committed_cannot_be_abandoned(self, bench: LedgerBench) -> None:
+    def test_giving_up_a_projection_loses_no_note_and_frees_the_scope(
+        self, bench: LedgerBench
+    ) -> None:
         lease = bench.lease()
         run = bench.plan(lease, upto=3)
         bench.generate(lease, run, "a")
         bench.reflect(lease, run)
-        bench.writer.commit(lease, run.id, Commit(), now=T0)
-        assert bench.writer.abandon(lease, run.id, "no", now=T0).state is RunState.COMMITTED
-        assert bench.due(T0 + COOL - SECOND) == []
-        assert bench.writer.projected(run.id, now=T0).state is RunState.PROJECTED
+        commit = Commit(deltas=(delta(note()),), reason="one lesson")
+        bench.writer.commit(lease, run.id, commit, now=T0)
+        gone = bench.writer.abandon(lease, run.id, "the index is broken", now=T0)
+        assert gone.state is RunState.ABANDONED
+        assert gone.reason.startswith("one lesson; committed")
+        assert bench.reader.note("note_1") == note()
+        assert bench.reader.marks(limit=9) == [Mark(note_id="note_1", revision=1)]
+        assert bench.try_plan(lease, upto=3) is None
 
     def test_an_unfinished_run_stays_due(self, bench: LedgerBench) -> None:
         bench.heads(ANA, 3)
         bench.writer.request(ANA, now=T0)
         lease = bench.lease()
         run = bench.plan(lease, upto=3)
-        steps = (
+        steps: tuple[Callable[[], Run], ...] = (
             lambda: bench.generate(lease, run, "", events=3),
             lambda: bench.reflect(lease, run),
             lambda: bench.writer.commit(lease, run.id, Commit(), now=T0),

@@ -15,7 +15,7 @@ from sleep_runtime.core.ports import Commit, Mark, NoteVector
 from sleep_runtime.core.proposal import DeltaKind
 from sleep_runtime.core.run import RunState, Trigger
 from sleep_runtime.core.scope import Scope
-from sleep_runtime.testing.contracts.ledger import (
+from sleep_runtime.testing.contracts.ledger_bench import (
     ANA,
     BEN,
     COOL,
@@ -353,5 +353,3 @@ class DigestContract:
         bench.night(ANA, "a", upto=2, commit=Commit(deltas=(delta(note()),)))
         other.night(ANA, "a", upto=2, commit=Commit(deltas=(delta(close),)))
         assert bench.reader.digest() == other.reader.digest()
-
-

@@ -1,0 +1,292 @@
+"""Which questions the Reflector asks, and what it makes of the answers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from sleep_runtime.consolidation import propose, reflect
+from sleep_runtime.consolidation.compare import Tie, pair_of, tie
+from sleep_runtime.core.event import Trust
+from sleep_runtime.core.note import Dossier, Note, NoteStatus
+from sleep_runtime.core.observation import Claim, Durability, NoteKind, Observation
+from sleep_runtime.core.policy import Policy, ReflectPolicy
+from sleep_runtime.core.proposal import Critique, Judgement, Relation, Verdict, Worth
+from sleep_runtime.core.scope import Scope
+
+START = datetime(2026, 11, 2, 9, tzinfo=UTC)
+ANA, BEN, TEAM = Scope("acme/banking/ana"), Scope("acme/banking/ben"), Scope("acme/banking")
+POLICY = Policy()
+
+
+def claim(statement: str, value: str = "", **more: object) -> Claim:
+    fields = {"kind": NoteKind.CONVENTION, "subject": "EBITDA", "aspect": "basis", **more}
+    return Claim.model_validate({"statement": statement, "value": value, **fields})
+
+
+def said(what: Claim, day: int = 0, who: Scope = ANA, **more: object) -> Observation:
+    fields: dict[str, object] = {
+        "id": f"obs-{who}-{day}-{what.statement}",
+        "scope": who,
+        "session": f"s{day}",
+        "person": str(who),
+        "ts": START + timedelta(days=day),
+        "claim": what,
+        "durability": Durability.STANDING,
+        "trust": Trust.HUMAN,
+        "evidence": (f"e-{who}-{day}-{what.statement}",),
+    }
+    return Observation.model_validate({**fields, **more})
+
+
+def noted(what: Claim, status: NoteStatus = NoteStatus.ACTIVE, **more: object) -> Dossier:
+    fields: dict[str, object] = {
+        "id": f"note-{what.statement}",
+        "scope": ANA,
+        "claim": what,
+        "status": status,
+        "confidence": 0.7,
+        "valid_from": START,
+        "recorded_at": START,
+    }
+    return Dossier(note=Note.model_validate({**fields, **more}))
+
+
+def vector(*numbers: float) -> bytes:
+    raw = np.array(numbers, dtype="<f4")
+    return (raw / np.linalg.norm(raw)).astype("<f4").tobytes()
+
+
+def pairs(
+    observations: list[Observation],
+    dossiers: list[Dossier] | None = None,
+    vectors: dict[str, bytes] | None = None,
+    policy: ReflectPolicy | None = None,
+) -> set[tuple[str, ...]]:
+    found = reflect.shortlist(observations, dossiers or [], vectors or {}, policy or POLICY.reflect)
+    assert len({pair.key for pair in found}) == len(found)
+    return {tuple(sorted((pair.left.statement, pair.right.statement))) for pair in found}
+
+
+APART = {"subject": "", "aspect": ""}
+A, B, C = claim("a", **APART), claim("b", **APART), claim("c", **APART)
+VECTORS = {"a": vector(1, 0), "b": vector(1, 0.5), "c": vector(0, 1)}
+
+
+# ---------------------------------------------------------------------------- shortlist
+
+
+def test_only_near_claims_are_compared() -> None:
+    near = ReflectPolicy(min_cosine=0.6)
+    assert pairs([said(A), said(B), said(C)], vectors=VECTORS, policy=near) == {("a", "b")}
+
+
+def test_the_nearest_are_compared_first_and_no_more_than_the_policy_says() -> None:
+    crowd = [said(claim(f"x{n}", **APART)) for n in range(9)]
+    vectors = {f"x{n}": vector(1, n / 10) for n in range(9)} | {"a": vector(1, 0)}
+    few = ReflectPolicy(shortlist=2)
+    found = reflect.shortlist([said(A)], [noted(o.claim) for o in crowd], vectors, few)
+    assert {pair.right.statement for pair in found} | {p.left.statement for p in found} == {
+        "a",
+        "x0",
+        "x1",
+    }
+
+
+def test_other_facets_are_gated_before_any_distance() -> None:
+    one = claim("a", about={"account": "northwind"})
+    other = claim("b", about={"account": "fabrikam"})
+    assert pairs([said(one), said(other)], vectors=VECTORS) == set()
+
+
+def test_the_same_words_need_no_engine() -> None:
+    again = claim("A!", **APART)
+    vectors = VECTORS | {"A!": vector(1, 0)}
+    assert pairs([said(A), said(again, 1)], [noted(A)], vectors) == set()
+
+
+def test_what_fills_the_same_slot_is_compared_without_vectors() -> None:
+    assert pairs([said(claim("a", "x"))], [noted(claim("b", "y"))]) == {("a", "b")}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"durability": Durability.ONE_OFF},
+        {"trust": Trust.UNTRUSTED},
+        {"feedback_on": "note", "helpful": True},
+    ],
+)
+def test_what_becomes_no_note_costs_no_question(change: dict[str, object]) -> None:
+    assert pairs([said(A, **change), said(B, 1, **change)], vectors=VECTORS) == set()
+
+
+def test_a_pair_has_one_key_from_both_sides() -> None:
+    assert pair_of(A, B) == pair_of(B, A)
+    assert pair_of(A, B).key != pair_of(A, C).key
+
+
+def test_only_living_notes_fold_into_active_ones_above() -> None:
+    dead = noted(A, NoteStatus.SUPERSEDED)
+    upper = noted(B).note
+    assert not reflect.fold_pairs([dead], [upper], VECTORS, POLICY.reflect)
+    assert len(reflect.fold_pairs([noted(A)], [upper], VECTORS, POLICY.reflect)) == 1
+
+
+# ---------------------------------------------------------------------------- ties
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "verdict", "expected"),
+    [
+        (claim("a", "x"), claim("b", "x"), Verdict.SAME, Tie.SAME),
+        (claim("a", "x"), claim("b", "y"), Verdict.EXCLUDES, Tie.EXCLUDES),
+        (claim("a", "x"), claim("b", "y"), Verdict.UNRELATED, Tie.UNSURE),
+        (claim("a", "x"), claim("b", "x"), Verdict.UNRELATED, Tie.APART),
+        (claim("a", "x"), claim("b", "y", applies_when="q4"), Verdict.EXCLUDES, Tie.SCOPED),
+        (claim("a", about={"k": "1"}), claim("b", about={"k": "2"}), Verdict.SAME, Tie.APART),
+        (claim("a", about={"k": "1"}), claim("b", about={"k": "2"}), Verdict.EXCLUDES, Tie.APART),
+        (claim("a", about={"k": "1"}), claim("b"), Verdict.EXCLUDES, Tie.SCOPED),
+        (claim("a", about={"k": "north"}), claim("b for north"), Verdict.EXCLUDES, Tie.EXCLUDES),
+        (claim("a", applies_when="q3"), claim("b", applies_when="q4"), Verdict.SAME, Tie.APART),
+    ],
+)
+def test_rules_bound_what_an_engine_may_say(
+    left: Claim, right: Claim, verdict: Verdict, expected: Tie
+) -> None:
+    judgements = {pair_of(left, right).key: Judgement(verdict=verdict, score=1)}
+    assert tie(left, right, judgements) is expected
+    assert tie(right, left, judgements) is expected
+
+
+def test_an_unusable_answer_means_keep_apart() -> None:
+    answer = Judgement(verdict=Verdict.SAME, score=1, problem="cut off")
+    assert tie(A, B, {pair_of(A, B).key: answer}) is Tie.APART
+
+
+# ---------------------------------------------------------------------------- propose
+
+
+def judged(**verdicts: Verdict) -> dict[str, Judgement]:
+    """``ab=SAME`` judges the claims a and b."""
+    known = {"a": A, "b": B, "c": C}
+    return {
+        pair_of(known[key[0]], known[key[1]]).key: Judgement(verdict=verdict, score=0.9)
+        for key, verdict in verdicts.items()
+    }
+
+
+def groups(observations: list[Observation], judgements: dict[str, Judgement]) -> set[int]:
+    found = propose.propose(ANA, observations, judgements, POLICY)
+    return {len(item.observations) for item in found}
+
+
+def test_a_chain_does_not_merge_what_excludes_each_other() -> None:
+    chain = judged(ab=Verdict.SAME, bc=Verdict.SAME, ac=Verdict.EXCLUDES)
+    found = propose.propose(ANA, [said(A), said(B, 1), said(C, 2)], chain, POLICY)
+    together = [item for item in found if len(item.observations) == 2]
+    assert len(found) == 2
+    assert len(together) == 1
+
+
+def test_a_chain_without_an_objection_is_one_lesson() -> None:
+    everything = [said(A), said(B, 1), said(C, 2)]
+    assert groups(everything, judged(ab=Verdict.SAME, bc=Verdict.SAME)) == {3}
+
+
+def test_the_statement_is_the_clearest_of_those_said() -> None:
+    vague = claim("please do use that adjusted one", "", **APART)
+    clear = claim("use adjusted EBITDA", "adjusted", **APART)
+    answers = {pair_of(vague, clear).key: Judgement(verdict=Verdict.SAME, score=1)}
+    unclear = said(vague, 0, durability=Durability.UNCLEAR)
+    (proposal,) = propose.propose(ANA, [unclear, said(clear, 1)], answers, POLICY)
+    assert proposal.claim == clear
+    assert proposal.durability is Durability.STANDING
+    assert [piece.weight for piece in proposal.evidence] == [0.5, 1.0]
+
+
+def test_one_offs_and_tools_are_grouped_by_themselves() -> None:
+    trail = [
+        said(A, 0),
+        said(A, 1, durability=Durability.ONE_OFF),
+        said(A, 2, trust=Trust.UNTRUSTED),
+    ]
+    assert len(propose.propose(ANA, trail, {}, POLICY)) == 3
+
+
+# ---------------------------------------------------------------------------- critique
+
+
+def criticise(
+    observations: list[Observation],
+    dossiers: list[Dossier] | None = None,
+    judgements: dict[str, Judgement] | None = None,
+    scope: Scope = ANA,
+) -> list[Critique]:
+    answers = judgements or {}
+    proposals = propose.propose(scope, observations, answers, POLICY)
+    critiques = reflect.critique(
+        proposals, dossiers or [], answers, policy=POLICY, now=START + timedelta(days=9)
+    )
+    assert [item.proposal_id for item in critiques] == [item.id for item in proposals]
+    assert all(item.reason for item in critiques)
+    return critiques
+
+
+@pytest.mark.parametrize(
+    ("observation", "worth", "code"),
+    [
+        (said(A), Worth.KEEP, "standing"),
+        (said(A, durability=Durability.UNCLEAR), Worth.WAIT, "not_recurring_yet"),
+        (said(A, durability=Durability.ONE_OFF), Worth.DROP, "one_off"),
+        (said(A, trust=Trust.UNTRUSTED), Worth.DROP, "untrusted"),
+        (said(A, feedback_on="nowhere", helpful=True), Worth.DROP, "not_here"),
+    ],
+)
+def test_every_verdict_has_its_code(observation: Observation, worth: Worth, code: str) -> None:
+    (critique,) = criticise([observation])
+    assert (critique.worth, critique.code) == (worth, code)
+
+
+def test_a_known_lesson_names_its_note() -> None:
+    (critique,) = criticise([said(B)], [noted(A)], judged(ab=Verdict.SAME))
+    assert (critique.relation, critique.target) == (Relation.SAME, "note-a")
+
+
+def test_a_contradiction_names_its_rival() -> None:
+    (critique,) = criticise([said(B)], [noted(A)], judged(ab=Verdict.EXCLUDES))
+    assert critique.relation is Relation.CONTRADICTS
+    assert critique.rivals == ("note-a",)
+
+
+def test_two_contradicting_proposals_of_one_night_name_each_other() -> None:
+    first, second = criticise([said(A), said(B, 1)], [], judged(ab=Verdict.EXCLUDES))
+    assert first.rivals
+    assert second.rivals
+    assert first.rivals != second.rivals
+
+
+def test_what_a_note_above_says_is_not_noted_again() -> None:
+    folded = noted(A, NoteStatus.RETIRED, superseded_by="note_of_the_team")
+    (critique,) = criticise([said(A)], [folded])
+    assert (critique.worth, critique.code) == (Worth.DROP, "covered_above")
+
+
+def test_a_quarantined_lesson_stays_where_it_is() -> None:
+    (critique,) = criticise([said(A)], [noted(A, NoteStatus.QUARANTINED)])
+    assert (critique.worth, critique.code) == (Worth.DROP, "quarantined")
+
+
+def test_agents_do_not_vote_on_a_persons_note() -> None:
+    vote = said(A, trust=Trust.AGENT, feedback_on="note-a", helpful=False)
+    (critique,) = criticise([vote], [noted(A)])
+    assert (critique.worth, critique.code) == (Worth.DROP, "lower_trust")
+
+
+def test_the_team_counts_people_and_says_how_many_are_missing() -> None:
+    (waiting,) = criticise([said(A), said(A, 1)], scope=TEAM)
+    assert (waiting.worth, waiting.reason) == (Worth.WAIT, "1 of 2 people")
+    (agreed,) = criticise([said(A), said(A, 1, BEN)], scope=TEAM)
+    assert (agreed.worth, agreed.code) == (Worth.KEEP, "agreed")
