@@ -44,7 +44,7 @@ from sleep_runtime.telemetry.log import get_logger
 from sleep_runtime.telemetry.metrics import METRICS
 
 SESSIONS_PER_CALL = 32
-PAIRS_PER_CALL = 256
+PAIRS_PER_CALL = 64
 MAX_ATTEMPTS = 20
 
 log = get_logger(__name__)
@@ -292,7 +292,8 @@ class _Steps:
             if entry.model == parts.embedder.model
             and by_id[entry.note_id].revision == entry.revision
         }
-        statements = {item.claim.statement for item in (*observations, *notes)}
+        statements = {item.claim.statement for item in observations}
+        statements |= {note.claim.statement for note in notes}
         missing = sorted(statements - known.keys())
         return {**known, **dict(zip(missing, parts.embedder.embed(missing), strict=True))}
 
@@ -354,7 +355,8 @@ class _Steps:
             return [], {}
         parts = self._parts
         above = parts.ledger.notes(run.scope.lineage()[1:], statuses=[NoteStatus.ACTIVE])
-        vectors = self._vectors([], [*above, *(dossier.note for dossier in dossiers)])
+        notes = [*above, *(dossier.note for dossier in dossiers)]
+        vectors = self._vectors([], notes)
         pairs = reflect.fold_pairs(dossiers, above, vectors, parts.policy.reflect)
         return above, self._compare(run, "fold", pairs)
 

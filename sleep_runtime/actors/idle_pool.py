@@ -1,4 +1,4 @@
-"""IdlePool: the placement group cold work lives in, and the tier actors inside it.
+"""IdlePool: the placement group cold work lives in, and the actors inside it.
 
 The group asks for the custom resource ``idle_pool``, which only nodes of the idle pool offer, so
 cold work can never be placed beside live work by accident. This is the pool's CPU form.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ray
@@ -20,12 +21,15 @@ from ray.util.placement_group import (
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from sleep_runtime.actors.driver import DriverParts
+from sleep_runtime.actors.engine import EngineActor
 from sleep_runtime.actors.tier import TierActor, shard_of
 from sleep_runtime.core.errors import RuntimeUnavailable
+from sleep_runtime.core.ports import Embedder, Engine
 from sleep_runtime.core.scope import Scope, Tier
 
 GROUP = "sleep-idle-pool"
 RESOURCE = "idle_pool"
+ENGINE = "engine"
 _SHARE = 0.001
 
 
@@ -37,64 +41,84 @@ class PoolShape:
     shards: dict[Tier, int]
     namespace: str
     ready_timeout_s: float = 60.0
-    max_pending_runs: int = 1000
+    max_pending_calls: int = 1000
+
+
+@dataclass(frozen=True)
+class PoolMakers:
+    """What the actors of the pool are made of, called inside them.
+
+    ``driver_parts`` takes the handle of the engine's actor.
+    """
+
+    engine: Callable[[], tuple[Engine, Embedder]]
+    driver_parts: Callable[[Any], DriverParts]
 
 
 class IdlePool:
     """Makes the group and its actors when they are missing, finds them when they are there."""
 
-    def __init__(self, shape: PoolShape, make_parts: Callable[[], DriverParts]) -> None:
+    def __init__(self, shape: PoolShape, makers: PoolMakers) -> None:
         self._shape = shape
-        self._make_parts = make_parts
+        self._makers = makers
         self._group: PlacementGroup | None = None
-        self._actors: dict[tuple[Tier, int], Any] = {}
+        self._actors: dict[str, Any] = {}
 
     def ensure(self) -> None:
         """Bring the whole pool up. Raises ``RuntimeUnavailable`` when no node offers it."""
         for tier, shards in self._shape.shards.items():
             for shard in range(shards):
-                self._actor(tier, shard)
+                self._tier(tier, shard)
 
     def tier_for(self, scope: Scope) -> Any:
         """The actor that drives this scope."""
-        return self._actor(scope.tier, shard_of(scope, self._shape.shards[scope.tier]))
+        return self._tier(scope.tier, self._shard(scope))
 
     def actors(self) -> list[Any]:
+        """Every actor of the pool that was made or found so far."""
         return list(self._actors.values())
 
-    def forget(self, scope: Scope) -> None:
-        """Drop the handle of this scope's actor: the next use finds or makes a living one."""
-        self._actors.pop((scope.tier, shard_of(scope, self._shape.shards[scope.tier])), None)
+    def forget(self) -> None:
+        """Drop all handles: the next use finds what lives and makes what is gone."""
+        self._actors.clear()
         self._group = None
 
     def remove(self) -> None:
         """Give the bundle back. What was under way resumes from its pins later."""
         if self._group is not None:
             remove_placement_group(self._group)
-        self._group = None
-        self._actors.clear()
+        self.forget()
 
-    def _actor(self, tier: Tier, shard: int) -> Any:
-        key = (tier, shard)
-        if key not in self._actors:
-            self._actors[key] = (
-                ray.remote(TierActor)
+    def _shard(self, scope: Scope) -> int:
+        return shard_of(scope, self._shape.shards[scope.tier])
+
+    def _tier(self, tier: Tier, shard: int) -> Any:
+        make_parts = partial(self._makers.driver_parts, self._engine())
+        return self._actor(f"tier-{tier.label}-{shard}", TierActor, tier, shard, make_parts)
+
+    def _engine(self) -> Any:
+        return self._actor(ENGINE, EngineActor, self._makers.engine)
+
+    def _actor(self, name: str, kind: type, *args: Any) -> Any:
+        if name not in self._actors:
+            self._actors[name] = (
+                ray.remote(kind)
                 .options(
-                    name=f"tier-{tier.label}-{shard}",
+                    name=name,
                     namespace=self._shape.namespace,
                     lifetime="detached",
                     get_if_exists=True,
                     max_restarts=-1,
-                    max_pending_calls=self._shape.max_pending_runs,
+                    max_pending_calls=self._shape.max_pending_calls,
                     num_cpus=0,
                     resources={RESOURCE: _SHARE},
                     scheduling_strategy=PlacementGroupSchedulingStrategy(
                         placement_group=self._ready_group(), placement_group_bundle_index=0
                     ),
                 )
-                .remote(tier, shard, self._make_parts)
+                .remote(*args)
             )
-        return self._actors[key]
+        return self._actors[name]
 
     def _ready_group(self) -> PlacementGroup:
         if self._group is None:

@@ -115,7 +115,7 @@ class NightWatch:
             ref = self._pool.tier_for(scope).consolidate.remote(scope, trigger, requested)
         except RayError as error:
             log.warning(LogEvent.ACTOR_AWAY, scope=scope, reason=str(error))
-            self._pool.forget(scope)
+            self._pool.forget()
             return False
         self._under_way[scope] = ref
         return True
@@ -136,7 +136,7 @@ class NightWatch:
             except RayError as error:
                 # The run itself is safe in the ledger; a later tick takes it up again.
                 log.warning(LogEvent.RUN_INTERRUPTED, scope=scope, reason=str(error))
-                self._pool.forget(scope)
+                self._pool.forget()
                 went_somewhere = False
             if went_somewhere:
                 self._held.pop(scope, None)

@@ -20,7 +20,7 @@ _WITH_DIGIT = r"(?=[A-Za-z_-]*[0-9])"
 
 
 class _Rule(NamedTuple):
-    """``hint``: without one of these substrings in the text the pattern is not tried."""
+    """``hints``: the pattern is tried only where one of these is in the lower-cased text."""
 
     pattern: re.Pattern[str]
     replace: str | Callable[[re.Match[str]], str]
@@ -32,8 +32,9 @@ def redact(text: str) -> str:
 
     Pure, linear in the length of the text, and idempotent.
     """
+    lowered = text.lower()
     for rule in _RULES:
-        if not rule.hints or any(hint in text for hint in rule.hints):
+        if not rule.hints or any(hint in lowered for hint in rule.hints):
             text = rule.pattern.sub(rule.replace, text)
     return text
 
@@ -143,8 +144,9 @@ def _bits_per_char(run: str) -> float:
 
 # ---------------------------------------------------------------------------- personal data
 
+# Not where a path follows: git@host:repo and user@host:/path name machines, not people.
 _EMAIL = re.compile(
-    r"(?<![\w.%+-])(?!git@)[\w.%+-]+@(?:[^\W_](?:[\w-]{0,62})\.){1,8}[^\W\d_]{2,24}(?![\w-])"
+    r"(?<![\w.%+-])(?!git@)[\w.%+-]+@(?:[^\W_](?:[\w-]{0,62})\.){1,8}[^\W\d_]{2,24}(?![\w-]|:[\w~/][\w.~/%+-]*+(?!@))"
     r"(?:[\w.%+-]*@[\w.%+-]*)*+"
 )
 _IBAN = re.compile(r"\b[A-Z]{2}[0-9]{2}(?:[ ]?[A-Z0-9]{4}){2,7}(?:[ ]?[A-Z0-9]{1,3})?\b")
@@ -154,8 +156,8 @@ _SSN = re.compile(
 )
 _PHONE = re.compile(
     r"(?:(?<![+])\+[0-9]{1,3}[ .-]?(?:\([0-9]{1,4}\)[ .-]?)?[0-9](?:[ ./-]?[0-9]){6,12}"
-    r"|(?<![\w+.-])(?:\([2-9][0-9]{2}\)[ ]?|[2-9][0-9]{2}([ .-]))"
-    r"[2-9][0-9]{2}(?(1)\1|[ .-])[0-9]{4}"
+    r"|(?:\([2-9][0-9]{2}\)[ ]?|(?<![\w+.-])(?<![0-9] )[2-9][0-9]{2}([ .-]))"
+    r"[2-9][0-9]{2}(?(1)\1|[ .-])[0-9]{4}(?! [0-9])"
     r"|(?<![\w+.-])0[0-9]{2,4}[ /-][0-9]{5,9}"
     r")(?![\w-])"
 )
@@ -195,16 +197,16 @@ def _mod_97(account: str) -> bool:
 
 _DIGITS = tuple("0123456789")
 _RULES = (
-    _Rule(_PEM, _SECRET, ("PRIVATE KEY",)),
+    _Rule(_PEM, _SECRET, ("private key",)),
     _Rule(_URL_LOGIN, rf"\1{_SECRET}@", ("://",)),
     _Rule(_SLACK_HOOK, rf"\1{_SECRET}", ("hooks.slack.com",)),
-    _Rule(_BEARER, rf"\1\2{_SECRET}", ()),
+    _Rule(_BEARER, rf"\1\2{_SECRET}", ("bearer", "basic")),
     _Rule(_PREFIXED, _SECRET, ()),
-    _Rule(_ASSIGNED, _assigned, ("=", ":", " is ", " IS ")),
+    _Rule(_ASSIGNED, _assigned, ("pass", "pwd", "secret", "token", "credential", "key")),
     _Rule(_LONG_RUN, _random_run, _DIGITS),
-    _Rule(_EMAIL, "[email]", ("@",)),
     _Rule(_IBAN, _iban, _DIGITS),
     _Rule(_CARD, _card, _DIGITS),
     _Rule(_SSN, "[ssn]", ("-",)),
     _Rule(_PHONE, "[phone]", _DIGITS),
+    _Rule(_EMAIL, "[email]", ("@",)),
 )

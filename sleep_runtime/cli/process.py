@@ -24,7 +24,7 @@ def is_alive(what: dict[str, Any]) -> bool:
         return True
     state, started = found
     written = _timestamp(what.get("started_at"))
-    return True and (written is None or started <= written + CLOCK_TOLERANCE_S)
+    return state not in "ZX" and (written is None or started <= written + CLOCK_TOLERANCE_S)
 
 
 def _exists(pid: int) -> bool:

@@ -23,20 +23,15 @@ from ray import serve
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from sleep_runtime import __version__
-from sleep_runtime.actors.driver import DriverParts
-from sleep_runtime.actors.idle_pool import RESOURCE, IdlePool, PoolShape
+from sleep_runtime.actors.idle_pool import RESOURCE
 from sleep_runtime.actors.night_watch import NightWatch
-from sleep_runtime.actors.owners import IndexOwner, JournalOwner, LedgerOwner, call, ledger_client
-from sleep_runtime.actors.scheduler import Dispatch, Scheduler
-from sleep_runtime.compose.parts import make_driver_parts, make_embedder
+from sleep_runtime.actors.owners import IndexOwner, JournalOwner, LedgerOwner
+from sleep_runtime.compose import nights
+from sleep_runtime.compose.cold import make_embedder
 from sleep_runtime.compose.replica import Owners, build_replica_app
 from sleep_runtime.config import Settings
 from sleep_runtime.core.errors import RuntimeUnavailable, SleepRuntimeError
-from sleep_runtime.core.scope import Tier
 from sleep_runtime.stores.datadir import DataDir, write_atomically
-from sleep_runtime.stores.journal import SqliteJournalReader
-from sleep_runtime.stores.ledger import SqliteLedgerReader
-from sleep_runtime.telemetry.clock import SystemClock
 from sleep_runtime.telemetry.log import configure
 
 Progress = Callable[[str], None]
@@ -48,7 +43,12 @@ DRAIN_S = 10.0
 
 # Ray starts its workers at nice 15, where any ordinary process would crush the hot path. Cold
 # work lowers itself instead, inside its own actors.
-RAY_ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+# Few malloc arenas keep many-threaded workers from holding on to memory they freed.
+RAY_ENVIRONMENT = {
+    "RAY_worker_niceness": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "MALLOC_ARENA_MAX": "2",
+}
 
 
 @dataclass
@@ -128,17 +128,25 @@ def start(settings: Settings, *, progress: Progress) -> Running:
         progress("starting the hot path")
         _start_serve(settings, owners)
         progress("waking the idle pool")
-        call(owners.watch, "ready", timeout_s=READY_TIMEOUT_S)
+        _opened(owners.index, owners.watch)
     except BaseException:
         closing.close()
         raise
-    url = f"http://{settings.http.host}:{settings.http.port}"
+    url = f"http://{_reachable(settings.http.host)}:{settings.http.port}"
     _announce(paths, url, closing)
     return Running(url=url, settings=settings, owners=owners, _closing=closing)
 
 
+def _reachable(host: str) -> str:
+    """How a client on this machine writes the address the server listens on."""
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - recognised here, bound only when configured
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
 def _check_port(settings: Settings) -> None:
-    with socket.socket() as probe:
+    family = socket.AF_INET6 if ":" in settings.http.host else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.http.host, settings.http.port))
@@ -190,17 +198,17 @@ def _start_owners(settings: Settings) -> Owners:
         data_dir, max_batch=settings.journal.max_batch, max_pending=settings.journal.max_pending
     )
     ledger = _actor(settings, LedgerOwner, "ledger").remote(data_dir, settings.policy.triggers)
+    _start_proxy(settings)
     _opened(journal, ledger)
     index = _actor(settings, IndexOwner, "index").remote(
         data_dir, ledger, partial(make_embedder, settings), settings.index.buckets
     )
     watch = _actor(settings, NightWatch, "night-watch", concurrency=8).remote(
-        partial(_make_scheduler, settings, ledger),
-        partial(_make_pool, settings, ledger, index),
+        partial(nights.make_scheduler, settings, ledger),
+        partial(nights.make_pool, settings, ledger, index),
         tick_s=settings.scheduler.tick_s,
-        catch_up=partial(_catch_up, index, settings),
+        catch_up=partial(nights.catch_up, settings, index),
     )
-    _opened(index, watch)
     return Owners(journal=journal, ledger=ledger, index=index, watch=watch)
 
 
@@ -237,54 +245,19 @@ def _cause(error: BaseException) -> BaseException:
     return RuntimeUnavailable(str(error), mend="look at the logs under the Ray session directory")
 
 
-def _make_scheduler(settings: Settings, ledger: Any, dispatch: Dispatch) -> Scheduler:
-    paths = DataDir(settings.data_dir)
-    configure(settings.log.level, settings.log.format)
-    return Scheduler(
-        journal=SqliteJournalReader(paths.journal_path),
-        ledger=SqliteLedgerReader(paths.ledger_path),
-        writer=ledger_client(ledger),
-        dispatch=dispatch,
-        clock=SystemClock(),
-        max_due=settings.scheduler.max_due,
-    )
-
-
-def _make_pool(settings: Settings, ledger: Any, index: Any) -> IdlePool:
-    shards = settings.ray.tier_shards
-    shape = PoolShape(
-        cpus=settings.ray.idle_cpus,
-        shards={Tier.ORG: shards.org, Tier.TEAM: shards.team, Tier.INDIVIDUAL: shards.individual},
-        namespace=settings.ray.namespace,
-    )
-    return IdlePool(shape, partial(_tier_parts, settings, ledger, index))
-
-
-def _tier_parts(settings: Settings, ledger: Any, index: Any) -> DriverParts:
-    configure(settings.log.level, settings.log.format)
-    return make_driver_parts(
-        settings, ledger_client(ledger), partial(call, index, "project", timeout_s=120.0)
-    )
-
-
-def _catch_up(index: Any, settings: Settings) -> None:
-    """Project what an index that was away has missed."""
-    with contextlib.closing(SqliteLedgerReader(DataDir(settings.data_dir).ledger_path)) as ledger:
-        behind = bool(ledger.marks(limit=1))
-    if behind:
-        call(index, "project", timeout_s=120.0)
-
-
 # ---------------------------------------------------------------------------- serve
+
+
+def _start_proxy(settings: Settings) -> None:
+    serve.start(
+        proxy_location="HeadOnly",
+        http_options={"host": settings.http.host, "port": settings.http.port},
+        logging_config={"log_level": "WARNING", "enable_access_log": False},
+    )
 
 
 def _start_serve(settings: Settings, owners: Owners) -> None:
     http = settings.http
-    serve.start(
-        proxy_location="HeadOnly",
-        http_options={"host": http.host, "port": http.port},
-        logging_config={"log_level": "WARNING", "enable_access_log": False},
-    )
 
     def build() -> FastAPI:  # Serve tells a builder from an application by its being a function
         return build_replica_app(settings, owners)
@@ -299,7 +272,7 @@ def _start_serve(settings: Settings, owners: Owners) -> None:
         ray_actor_options={"num_cpus": 0},
         graceful_shutdown_timeout_s=DRAIN_S,
     )
-    serve.run(hot_path.bind(), name=APP, route_prefix="/")
+    serve.run(hot_path.bind(), name=APP, route_prefix="/")  # type: ignore[attr-defined]
 
 
 class _HotPath:

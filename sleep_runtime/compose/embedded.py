@@ -11,7 +11,8 @@ from fastapi import FastAPI
 
 from sleep_runtime.actors.driver import DriverParts, RunDriver
 from sleep_runtime.actors.scheduler import Scheduler
-from sleep_runtime.compose.parts import make_driver_parts, make_embedder, make_hot_path_parts
+from sleep_runtime.compose.cold import make_driver_parts, make_embedder
+from sleep_runtime.compose.hot import make_hot_path_parts
 from sleep_runtime.config import Settings
 from sleep_runtime.core.ports import Clock, Embedder, Engine, Index, LedgerReader
 from sleep_runtime.core.run import Run, Trigger
@@ -24,7 +25,6 @@ from sleep_runtime.stores.ledger import SqliteLedger, SqliteLedgerReader
 from sleep_runtime.stores.projector import Projector
 from sleep_runtime.telemetry.clock import SystemClock
 from sleep_runtime.telemetry.metrics import registry, render
-
 
 # The directory's lock lets one process in at a time, so the name may outlive the process: what a
 # dead one held is taken up again at once, under a higher epoch.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,8 @@ from fastapi import FastAPI
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from sleep_runtime.actors.owners import IndexClient, unwrap
-from sleep_runtime.compose.parts import make_hot_path_parts
+from sleep_runtime.compose.cold import make_embedder
+from sleep_runtime.compose.hot import make_hot_path_parts
 from sleep_runtime.config import Settings
 from sleep_runtime.core.errors import RuntimeUnavailable, StoreError
 from sleep_runtime.core.journal import AppendResult, JournalRow
@@ -47,9 +49,13 @@ class Owners:
 def build_replica_app(settings: Settings, owners: Owners) -> FastAPI:
     """Runs once in each replica, when it starts."""
     configure(settings.log.level, settings.log.format)
+    embedder = make_embedder(settings)
+    # Loading the model takes longer than the first request should wait for it.
+    threading.Thread(target=embedder.embed, args=(["warm up"],), daemon=True).start()
     return build_app(
         make_hot_path_parts(
             settings,
+            embedder=embedder,
             append=partial(_append, owners),
             request_night=partial(_request_night, owners),
             repair=partial(_repair, owners),

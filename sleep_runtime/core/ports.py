@@ -56,6 +56,9 @@ class JournalReader(Protocol):
 
     def head(self, scope: Scope) -> ScopeHead | None: ...
 
+    def knows(self, scope: Scope) -> bool:
+        """True when the organisation of this scope has any event."""
+
     def count(self) -> int: ...
 
 

@@ -20,9 +20,13 @@ def one_line(text: str) -> str:
 
     Idempotent. The result holds no line break of any kind (including NEL, LS and PS).
     """
-    spaced = "".join(" " if char.isspace() else char for char in text)
-    visible = "".join(c for c in spaced if c == " " or unicodedata.category(c) not in _HIDDEN)
+    visible = text if text.isprintable() else _visible(text)
     return " ".join(_without_marks(visible).split())
+
+
+def _visible(text: str) -> str:
+    spaced = "".join(" " if char.isspace() else char for char in text)
+    return "".join(c for c in spaced if c == " " or unicodedata.category(c) not in _HIDDEN)
 
 
 def _without_marks(text: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sleep_runtime.core.event import EventKind, Role
+from sleep_runtime.core.event import EventKind, Role, Trust
 from sleep_runtime.core.observation import Distillation, Draft, SessionInput, Turn, Usage
 from sleep_runtime.core.ports import Embedder
 from sleep_runtime.core.proposal import ClaimPair, Judgement
@@ -24,13 +24,12 @@ class ExtractiveEngine:
     """Implements ``Engine``. Drafts come from human turns only, in the speaker's own words.
 
     Every answer depends on its own question alone, never on its neighbours in a batch. Nothing
-    is loaded before the first pair whose words leave the verdict to meaning. Usage counts one
-    call for each session and pair; there are no tokens.
+    is loaded before the first pair whose words leave the verdict to meaning. Usage stays nought:
+    no model call is spent. Raises ``EngineError`` when the embedder is unusable.
     """
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
-        self._calls = 0
 
     @property
     def name(self) -> str:
@@ -38,14 +37,12 @@ class ExtractiveEngine:
 
     @property
     def usage(self) -> Usage:
-        return Usage(calls=self._calls)
+        return Usage()
 
     def distil(self, sessions: Sequence[SessionInput]) -> list[Distillation]:
-        self._calls += len(sessions)
         return [_distilled(session) for session in sessions]
 
     def compare(self, pairs: Sequence[ClaimPair]) -> list[Judgement]:
-        self._calls += len(pairs)
         return [self._compared(pair) for pair in pairs]
 
     def _compared(self, pair: ClaimPair) -> Judgement:
@@ -59,11 +56,11 @@ class ExtractiveEngine:
 
 def _distilled(session: SessionInput) -> Distillation:
     drafts = [draft for turn in session.turns if _speaks(turn) for draft in _of_turn(turn)]
-    return Distillation(drafts=tuple(drafts), usage=Usage(calls=1))
+    return Distillation(drafts=tuple(drafts))
 
 
 def _speaks(turn: Turn) -> bool:
-    return turn.role is Role.HUMAN and turn.kind in _READ
+    return turn.role is Role.HUMAN and turn.trust is Trust.HUMAN and turn.kind in _READ
 
 
 def _of_turn(turn: Turn) -> list[Draft]:

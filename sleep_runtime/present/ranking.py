@@ -67,7 +67,9 @@ class Table:
         """One score a note: cosine, plus the shares of the query's words and facets it has."""
         scores = np.zeros(len(self.notes))
         if vector.shape[0] == self.vectors.shape[1]:
-            scores += self.vectors @ vector
+            # Row by row: BLAS would share the product among threads, which on busy cores takes
+            # many times as long and adds up in another order each time.
+            scores += np.vecdot(self.vectors, vector)
         asked = words(query)
         scores += LEXICAL_WEIGHT * self._overlap(asked, lexicon)
         scores += FACET_WEIGHT * self._facet_matches(asked)

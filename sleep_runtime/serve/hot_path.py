@@ -67,7 +67,7 @@ class Reader:
 
     def known(self, scope: Scope) -> None:
         """Raise ``NotFound`` for a scope of whose organisation nothing was ever seen."""
-        if self._parts.ledger.knows(scope) or self._parts.journal.head(scope) is not None:
+        if self._parts.ledger.knows(scope) or self._parts.journal.knows(scope):
             return
         raise NotFound(
             f"nothing is known of {str(scope)!r} or its organisation",

@@ -205,13 +205,12 @@ class SqliteJournal:
         return [answer for batch in batches for answer in self._write([batch])]
 
     def _transact(self, batches: list[list[JournalRow]]) -> list[AppendResult]:
-        before = self._seq
+        """All or nothing. Positions of a failed transaction and of duplicates stay unused."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             results = self._insert(batches)
             self._connection.execute("COMMIT")
         except BaseException:
-            self._seq = before
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
@@ -367,6 +366,12 @@ class SqliteJournalReader:
     def head(self, scope: Scope) -> ScopeHead | None:
         rows = self._rows(sa.select(_heads).where(_heads.c.scope == str(scope)))
         return _scope_head(rows[0]) if rows else None
+
+    def knows(self, scope: Scope) -> bool:
+        """See ``JournalReader.knows``; one probe of the heads' primary key and one range of it."""
+        org, column = str(scope.org), _heads.c.scope
+        below = sa.and_(column >= f"{org}/", column < f"{org}0")  # "0" follows "/"
+        return bool(self._rows(sa.select(column).where(sa.or_(column == org, below)).limit(1)))
 
     def count(self) -> int:
         """How many events the journal took: the sum over the heads, not a scan of the events."""

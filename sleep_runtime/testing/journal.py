@@ -87,6 +87,10 @@ class InMemoryJournal:
         with self._lock:
             return self._heads.get(scope)
 
+    def knows(self, scope: Scope) -> bool:
+        with self._lock:
+            return any(known.org == scope.org for known in self._heads)
+
     def count(self) -> int:
         with self._lock:
             return len(self._stored)

@@ -228,6 +228,46 @@ def test_a_rebuild_that_died_before_the_flip_changes_nothing_for_readers(
     assert index.revisions(1) == {"a": 1}
 
 
+class _Backwards(HashEmbedder):
+    """Another model of the same dimension."""
+
+    @property
+    def model(self) -> str:
+        return "backwards"
+
+    def embed(self, texts: Sequence[str]) -> list[bytes]:
+        return super().embed([text[::-1] for text in texts])
+
+
+def test_vectors_that_a_dead_rebuild_left_behind_are_never_used(
+    book: Notebook, index: Index
+) -> None:
+    book.write(make_note("a"))
+    projector = _projector(book, index)
+    arm("index.rebuild.filled=raise")
+    try:
+        with pytest.raises(FailpointHit):
+            projector.rebuild()
+    finally:
+        arm("")
+    assert index.revisions(1) == {"a": 1}
+    projector.rebuild(_Backwards())
+    (hit,) = index.query(1, _Backwards().embed(["Lesson a."])[0], [BANKING], k=1)
+    assert hit.score > 0.99
+
+
+def test_reconcile_drops_what_a_dead_rebuild_left_behind(book: Notebook, index: Index) -> None:
+    book.write(make_note("a"))
+    projector = _projector(book, index)
+    projector.rebuild()
+    vector = HashEmbedder().embed(["x"])[0]
+    index.upsert(0, [(make_note("old"), vector)])
+    index.upsert(2, [(make_note("new"), vector)])
+    assert projector.reconcile() == ReconcileReport()
+    assert (index.revisions(0), index.revisions(2)) == ({}, {})
+    assert index.revisions(1) == {"a": 1}
+
+
 def test_a_rebuild_that_cannot_be_verified_never_flips(book: Notebook) -> None:
     book.write(make_note("kept"), make_note("lost"))
     with pytest.raises(StoreError, match="1 missing"):

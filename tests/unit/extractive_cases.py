@@ -133,7 +133,75 @@ SALES = (
     ("unrelated", "put the summary at the top", "put the totals at the top"),
     ("unrelated", "cc the account owner on proposals", "cc the account owner on contracts"),
 )
-PAIRS = FINANCE + CODING + SUPPORT + OPS + SALES
+MIXED = (
+    (
+        "same",
+        "make sure gross margin excludes depreciation",
+        "gross margin must exclude depreciation",
+    ),
+    ("same", "present headcount as FTE", "headcount is to be presented as full-time equivalents"),
+    ("same", "label every axis", "axes always need labels"),
+    ("same", "spell numbers below ten", "numbers below ten should be spelled out"),
+    ("same", "Use British spelling", "spelling has to be British"),
+    ("same", "prefer composition over inheritance", "composition rather than inheritance"),
+    ("same", "type hints are required on public functions", "public functions need type hints"),
+    ("same", "log in JSON", "logs should be JSON"),
+    (
+        "same",
+        "the API returns ISO timestamps, not epoch seconds",
+        "return ISO timestamps from the API instead of epoch seconds",
+    ),
+    ("same", "greet customers by first name", "customers should be greeted by their first name"),
+    (
+        "same",
+        "refunds above $500 need manager approval",
+        "manager approval is needed for refunds over $500",
+    ),
+    ("same", "rotate credentials every 90 days", "credentials should be rotated every ninety days"),
+    ("same", "put the disclaimer on the last page", "the disclaimer belongs on the last page"),
+    ("same", "forecast in local currency", "the forecast should always be in local currency"),
+    ("same", "we bill in arrears", "billing is in arrears"),
+    ("same", "alerts go to the #ops channel", "send alerts to the #ops channel"),
+    ("excludes", "present headcount as FTE", "present headcount as contractors"),
+    ("excludes", "label every axis", "don't label axes"),
+    ("excludes", "Use British spelling", "Use American spelling"),
+    ("excludes", "prefer composition over inheritance", "prefer inheritance over composition"),
+    ("excludes", "log in JSON", "log in plain text"),
+    (
+        "excludes",
+        "refunds above $500 need manager approval",
+        "refunds above $200 need manager approval",
+    ),
+    ("excludes", "rotate credentials every 90 days", "rotate credentials every 30 days"),
+    ("excludes", "put the disclaimer on the last page", "put the disclaimer on the first page"),
+    ("excludes", "forecast in local currency", "forecast in USD"),
+    ("excludes", "we bill in arrears", "we bill in advance"),
+    ("excludes", "alerts go to the #ops channel", "alerts go to the #infra channel"),
+    ("excludes", "greet customers by first name", "greet customers by last name"),
+    ("excludes", "the fiscal year ends in March", "the fiscal year ends in June"),
+    ("excludes", "always merge with squash", "never merge with squash"),
+    (
+        "excludes",
+        "show segment results before the outlook",
+        "show the outlook before segment results",
+    ),
+    ("excludes", "renewals belong to the success team", "renewals belong to the sales team"),
+    ("unrelated", "label every axis", "label every series"),
+    ("unrelated", "log in JSON", "configure in JSON"),
+    (
+        "unrelated",
+        "refunds above $500 need manager approval",
+        "discounts above $500 need manager approval",
+    ),
+    ("unrelated", "rotate credentials every 90 days", "rotate logs every 90 days"),
+    ("unrelated", "alerts go to the #ops channel", "releases go to the #ops channel"),
+    ("unrelated", "forecast in local currency", "forecast on a monthly basis"),
+    ("unrelated", "greet customers by first name", "greet customers in German"),
+    ("unrelated", "put the disclaimer on the last page", "put the glossary on the last page"),
+    ("unrelated", "Northwind uses adjusted EBITDA", "Contoso uses adjusted EBITDA"),
+    ("unrelated", "the API returns ISO timestamps", "the API returns paged results"),
+)
+PAIRS = FINANCE + CODING + SUPPORT + OPS + SALES + MIXED
 
 # (filed as a correction?, what the person wrote, durability of its drafts in order)
 TURNS: tuple[tuple[bool, str, tuple[str, ...]], ...] = (

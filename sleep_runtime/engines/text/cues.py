@@ -30,7 +30,9 @@ ONE_OFF = _any(
     r"\b(?:just|only|but only|this is|that's|it's) (?:for|in|on|with|during) (?:this|that|today|"
     r"tonight|now|the moment|tomorrow)\b(?:['\u2019]s)?(?: \w+)?",
     rf"\b(?:for|in|on|with|during) (?:this|that) (?:\w+ )?{_THING}\b(?: only| alone)?",
-    r"\b(?:just|only)? ?(?:this|that) (?:time|once)\b(?: only| around)?(?:,? (?:please|though))?",
+    r"\b(?:for|in|on|with) (?:the|this|that) (?:\w+ ){1,4}?only\b",
+    r"\b(?:just|only)? ?(?:this|that) (?:one time|time|once)\b(?: only| around)?(?:,? (?:please|"
+    r"though))?",
     r"\b(?:just|only) (?:for )?(?:once|today|tonight|tomorrow|now|here|here and now)\b",
     r"\bfor (?:now|today|tonight|tomorrow|the moment|the time being)\b(?: only)?",
     r"\b(?:today|tonight|tomorrow|this week|this month|this quarter) only\b",
@@ -160,8 +162,8 @@ _ANAPHORIC = re.compile(
 
 
 _POINTS_BACK = re.compile(
-    r"\A\W*(?:(?:and|but|again|please|always)[,\s]+)*(?:do|keep|remember|note|treat|apply) "
-    r"(?:doing )?(?:this|that|it|so|the same)\b",
+    r"\A\W*(?:(?:and|but|again|please|always)[,\s]+)*(?:(?:do|keep|treat|apply) (?:doing )?(?:this|"
+    r"that|it|so|the same)\b|(?:remember|note) (?:this|that|it)(?=\s*(?:[.,;!]|\Z|for|when|next)))",
     re.IGNORECASE,
 )
 

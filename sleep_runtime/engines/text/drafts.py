@@ -64,14 +64,13 @@ def _candidates(turn: _Turn) -> Iterator[_Clause]:
     said = [cues.read(part) for part in parts]
     spread = _spread(parts, said)
     for part, own_cues in zip(parts, said, strict=True):
-        if (
-            cues.points_back(part)
-            or own_cues.hedged
-            or cues.is_question(part)
-            or cues.is_acknowledgement(part)
-        ):
+        if own_cues.hedged or _says_nothing(part):
             continue
         yield from _of_sentence(part, spread, turn)
+
+
+def _says_nothing(part: str) -> bool:
+    return cues.points_back(part) or cues.is_question(part) or cues.is_acknowledgement(part)
 
 
 def _spread(parts: list[str], said: list[cues.Cues]) -> cues.Cues:
@@ -102,8 +101,10 @@ def _of_sentence(part: str, spread: cues.Cues, turn: _Turn) -> Iterator[_Clause]
     )
     for piece, own in zip(pieces, each, strict=True):
         text = shorten(piece)
-        form = forms.form_of(text, _facets(turn), bare=turn.correction)
-        if form is None or own.past:
+        form = forms.form_of(
+            text, _facets(turn), bare=turn.correction, lasting=own.standing or spread.standing
+        )
+        if form is None or cues.read(text).past:
             continue
         merged = cues.Cues(
             one_off=own.one_off or (whole.one_off and not own.standing),
@@ -169,6 +170,13 @@ def _own_content(text: str, about: dict[str, str]) -> list[str]:
     return [token for token in content(text) if token not in facets]
 
 
+_THIS_PLACE = re.compile(
+    r"\b(?:for|at|on|in|with) (?:this|our) (?:account|client|customer|team|project|company|"
+    r"repo)\b,?\s*",
+    re.IGNORECASE,
+)
+
+
 def _without_facet_topic(text: str, about: dict[str, str]) -> str:
     """ "for Northwind we …" without the facet, which the claim carries beside the statement."""
     for value in about.values():
@@ -182,7 +190,7 @@ def _without_facet_topic(text: str, about: dict[str, str]) -> str:
             text,
             flags=re.IGNORECASE,
         )
-    return text.strip() or "-"
+    return _THIS_PLACE.sub("", text).strip() or "-"
 
 
 def _durability(clause: _Clause) -> tuple[Durability, str] | None:

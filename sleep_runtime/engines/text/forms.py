@@ -60,7 +60,8 @@ _NORM = re.compile(
 _WISH = re.compile(r"(?:prefer|like|hate|dislike|want|need|rather|expect|insist)", re.IGNORECASE)
 _RATHER = re.compile(r"\A(?:i|we)(?:'d| would) (?:rather|prefer)\b", re.IGNORECASE)
 _FACT = re.compile(
-    r"\A(?P<subject>(?:the|our|my|all|every|their|its|[A-Z])[^,;:?]{1,60}?)\s+(?:is|are|ends?|"
+    r"\A(?P<subject>(?!(?:it|this|that|they|you|he|she|there|i|we|"
+    r"what)\b)\w[^,;:?]{1,60}?)\s+(?:is|are|ends?|"
     r"starts?|begins?|runs?|goes|go|lives?|means?|stands? for|"
     r"(?:is|are)n'?t|uses?|closes?|reports?|counts? as)\s+(?P<rest>\S.*)\Z",
     re.DOTALL,
@@ -69,18 +70,25 @@ _LABELLED = re.compile(
     r"\A[^,;:?]{2,40}:\s+\S+.*\Z|\A(?:for|in|on) [^,;:?]{2,40}[,:]\s*\S.*\Z",
     re.DOTALL | re.IGNORECASE,
 )
+_STORY = re.compile(
+    r"\b(?:was|were|did|had|has been|have been|got|went|looks?|seems?)\b", re.IGNORECASE
+)
 _LEADS = word_set("always never don't do not please also just only then to rather")
 _BARE_PRONOUN = word_set(
     """it this that these those they he she you there here them one what which i who
     something anything everything nothing"""
 )
 _DEICTIC = re.compile(
-    r"\b(?:this|that|these|those|it|them|here|the above|the (?:typo|error|bug|fix|failure|"
+    r"\b(?:(?:this|that)\b(?! (?:repo|repository|project|team|account|client|customer|company|"
+    r"codebase|"
+    r"org|firm|region|department|group|office|desk)\b)|these|those|it|them|here|the above|"
+    r"the (?:typo|error|bug|fix|failure|"
     r"failing \w+|attached|attachment|"
     r"previous|same|other|rest|current|new one|old one|(?:first|second|third|last|next) (?:one|"
     r"point|item|slide|bullet|paragraph|chart|commit))|"
     r"(?:page|slide|line|row|step|item|option|section|finding|chunk|phase|figure|table|tab|cell|"
-    r"column|ticket|issue|pr|version|point|question|bullet|chart|commit) #?[\dA-Z]{1,6}\b|#\d+|"
+    r"column|ticket|issue|pr|version|point|question|bullet|chart|commit) #?(?:\d{1,6}[a-z]?|"
+    r"(?-i:[A-Z]))\b|#\d+|"
     r"(?:q[1-4]|fy)[ -]?\d{2,4})\b|#\d+",
     re.IGNORECASE,
 )
@@ -96,7 +104,9 @@ _DETERMINED = re.compile(
 )
 
 
-def form_of(text: str, about: dict[str, str] | None, *, bare: bool = False) -> Form | None:
+def form_of(
+    text: str, about: dict[str, str] | None, *, bare: bool = False, lasting: bool = False
+) -> Form | None:
     """How the shortened clause says what to do, or None when it does not."""
     if not 2 <= len(text.split()) <= 80:
         return None
@@ -114,17 +124,22 @@ def form_of(text: str, about: dict[str, str] | None, *, bare: bool = False) -> F
     parsed = slots.parse(text)
     if parsed.rejected and parsed.value and not _told(text):
         return Form.CONTRAST
-    return _declared(text, about, bare=bare)
+    return _declared(text, about, bare=bare, lasting=lasting)
 
 
-def _declared(text: str, about: dict[str, str] | None, *, bare: bool) -> Form | None:
-    if about is None:
+def _declared(text: str, about: dict[str, str] | None, *, bare: bool, lasting: bool) -> Form | None:
+    if about is None and not lasting:
         return None
-    fact = _FACT.match(text)
+    fact = _FACT.match(_ADJUNCT.sub("", text))
     if fact is not None and _named(fact["subject"]) and not _DEICTIC.search(fact["subject"]):
-        known = bare or text.lower().startswith("our ") or names_facet(text, about)
+        known = bare or lasting or text.lower().startswith("our ") or names_facet(text, about or {})
         return Form.FACT if known else None
-    if bare and not _told(text) and (_LABELLED.match(text) or len(content(text)) >= 2):
+    if (
+        bare
+        and not _told(text)
+        and not _STORY.search(text)
+        and (_LABELLED.match(text) or len(content(text)) >= 2)
+    ):
         return Form.FRAGMENT
     return None
 
@@ -158,7 +173,7 @@ _AFTER_NOUN = word_set(
 )
 _ADJUNCT = re.compile(
     r"\A(?:(?:from|going|moving|in|for|as|by|on|at|when|whenever|if|unless|once|while|before|"
-    r"after|every|each|just|only|with|until|during|next|instead|without|rather|not|today|"
+    r"this|after|every|each|just|only|with|until|during|next|instead|without|rather|not|today|"
     r"always)\b[^,:—\u2013]{0,80}?[,:—\u2013]\s*)(?=\S)",
     re.IGNORECASE,
 )

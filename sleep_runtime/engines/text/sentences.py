@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from sleep_runtime.engines.text.lexicon import ALL_VERBS, PREPOSITIONS, word_set
+from sleep_runtime.engines.text.statement import OMITTED
 from sleep_runtime.engines.text.words import words
 
 MAX_PROSE_WORDS = 400
@@ -29,7 +30,6 @@ _SENTENCE_END = re.compile(r"([.!?]+)(?:[\"'”)]*)\s+|\n+|;\s+")
 _ABBREVIATION = re.compile(
     r"\b(?:e\.g|i\.e|vs|approx|etc|cf|no|mr|mrs|ms|dr|inc|ltd|co|fig|incl|excl)$"
 )
-_PLACEHOLDER = "“…”"
 
 
 def prose(text: str) -> str:
@@ -38,7 +38,7 @@ def prose(text: str) -> str:
     if len(_HEADING.findall(kept)) > 1:
         return ""
     lines = [_BULLET.sub("", line) for line in kept.split("\n") if not _skipped(line)]
-    joined = _LONG_QUOTE.sub(_PLACEHOLDER, "\n".join(lines)).strip()
+    joined = _LONG_QUOTE.sub(OMITTED, "\n".join(lines)).strip()
     return joined if len(joined.split()) <= MAX_PROSE_WORDS else ""
 
 

@@ -99,7 +99,7 @@ _SUBJECT_VERB = re.compile(
     r"\A(?:[Ii]|[Ww]e|[Tt]hey|[Oo]ur team|[Tt]he (?:\w+ ){0,2}?(?:team|client|customer|account|"
     r"company|board|boss|cfo|group)|[A-Z][\w.-]*|(?:[Oo]ur|[Mm]y) \w+)"
     r"(?:'d| would)?\s+(?:(?:always|never|usually|generally|only|really|all|much|strongly|would|"
-    r"do|also|now|rather|don't)\s+){0,3}"
+    r"do|also|now|rather|don't|not)\s+){0,3}"
     r"(?P<verb>[a-z]+)\s+(?:to\s+(?:see|have|use|get|be|keep|show|read)\s+)?(?P<rest>.+)\Z",
     re.DOTALL,
 )

@@ -7,6 +7,8 @@ import re
 from sleep_runtime.engines.text.cues import POLITE_REQUEST
 
 MAX_WORDS = 40
+OMITTED = "\u201c\u2026\u201d"
+"""Stands where a long quotation was left out: words that are not the speaker's own."""
 
 _OPENERS = re.compile(
     r"(?:(?:no|nope|nah|yes|yep|yeah|yup|ok|okay|hey|hi|hello|hmm+|um+|uh+|ah|oh|so|well|"
@@ -119,7 +121,11 @@ def fit(text: str) -> str:
     Cutting anywhere else could turn the meaning round.
     """
     for candidate in (text, without_reason(text)):
-        if 0 < len(candidate.split()) <= MAX_WORDS and len(candidate) <= 380:
+        if (
+            OMITTED not in candidate
+            and 0 < len(candidate.split()) <= MAX_WORDS
+            and len(candidate) <= 380
+        ):
             return candidate
     return ""
 

@@ -18,6 +18,17 @@ from sleep_runtime.stores.ledger import meta, observations, outbox, rows, runs, 
 from sleep_runtime.stores.ledger.schedules import Entry
 from sleep_runtime.stores.ledger.schema import deltas, newest, note_evidence, notes
 
+_NEWEST = insert(newest)
+_MOVE_NEWEST = _NEWEST.on_conflict_do_update(
+    index_elements=["note_id"],
+    set_={name: _NEWEST.excluded[name] for name in ("revision", "scope", "status")},
+)
+_EVIDENCE = insert(note_evidence)
+_WEIGH_EVIDENCE = _EVIDENCE.on_conflict_do_update(
+    index_elements=["note_id", "event_id", "observation_id"],
+    set_={"weight": _EVIDENCE.excluded.weight},
+)
+
 
 def commit(
     tx: sa.Connection,
@@ -89,10 +100,8 @@ def _write(tx: sa.Connection, run: Run, changes: Sequence[Delta]) -> None:
         [rows.delta_values(run, ordinal, delta) for ordinal, delta in enumerate(changes)],
     )
     heads = {delta.note.id: delta.note for delta in changes}
-    upsert = insert(newest)
-    moved = {name: upsert.excluded[name] for name in ("revision", "scope", "status")}
     tx.execute(
-        upsert.on_conflict_do_update(index_elements=["note_id"], set_=moved),
+        _MOVE_NEWEST,
         [
             {"note_id": n.id, "revision": n.revision, "scope": str(n.scope), "status": n.status}
             for n in heads.values()
@@ -109,14 +118,7 @@ def _write_evidence(tx: sa.Connection, changes: Sequence[Delta]) -> None:
         for evidence in delta.evidence
     ]
     if values:
-        upsert = insert(note_evidence)
-        weight = {"weight": upsert.excluded.weight}
-        tx.execute(
-            upsert.on_conflict_do_update(
-                index_elements=["note_id", "event_id", "observation_id"], set_=weight
-            ),
-            values,
-        )
+        tx.execute(_WEIGH_EVIDENCE, values)
 
 
 def _write_vectors(tx: sa.Connection, what: Commit, revisions: Mapping[str, int]) -> None:

@@ -33,6 +33,11 @@ NOT_IDLE = sa.or_(
     schedules.c.observations_seen != schedules.c.observations_done,
     schedules.c.folds != 0,
 )
+_INSERT = insert(schedules)
+_SAVE = _INSERT.on_conflict_do_update(
+    index_elements=["scope"],
+    set_={c.name: _INSERT.excluded[c.name] for c in schedules.c if not c.primary_key},
+)
 
 
 @dataclass(frozen=True)
@@ -62,20 +67,12 @@ def load(tx: sa.Connection, scopes: Iterable[Scope]) -> list[Entry]:
 
 def save(tx: sa.Connection, entries: Sequence[Entry]) -> None:
     """Write entries whole."""
-    if not entries:
-        return
-    statement = insert(schedules)
-    columns = [column for column in schedules.c if not column.primary_key]
-    tx.execute(
-        statement.on_conflict_do_update(
-            index_elements=["scope"],
-            set_={column.name: statement.excluded[column.name] for column in columns},
-        ),
-        [
-            {**rows.schedule_values(entry.schedule), "not_before": entry.not_before}
-            for entry in entries
-        ],
-    )
+    if entries:
+        tx.execute(_SAVE, [_values(entry) for entry in entries])
+
+
+def _values(entry: Entry) -> rows.Values:
+    return {**rows.schedule_values(entry.schedule), "not_before": entry.not_before}
 
 
 def busy(tx: sa.Connection) -> set[Scope]:

@@ -12,7 +12,7 @@ TEXTS = (
     "please use adjusted EBITDA, not reported",
     "deploys go out on Tuesdays",
     "",
-    "naïve café – ünïcode ✓",
+    "naïve café — ünïcode ✓",
     "a long text about many things " * 100,
     "?!",
 )

@@ -1,7 +1,5 @@
 """What every journal promises. Subclass in a test and give it a ``journal`` fixture."""
 
-# ruff: noqa: S101 - asserts are what a contract is made of
-
 from __future__ import annotations
 
 import hashlib
@@ -169,6 +167,8 @@ class JournalContract:
         assert (head.scope, head.events, head.tokens) == (ANA, 2, 8)
         assert head.last_seq == journal.reader.events(ANA, ["c"])[0].seq
         assert journal.reader.head(OTHER) is None
+        assert journal.reader.knows(ANA)
+        assert not journal.reader.knows(Scope("nobody"))
         assert journal.reader.count() == 3
 
     def test_heads_after_a_position_come_by_their_last_event(self, journal: JournalPair) -> None:

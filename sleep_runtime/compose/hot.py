@@ -1,4 +1,4 @@
-"""Concrete parts from settings: which embedder, engine and stores stand behind each port."""
+"""Concrete parts of the hot path: which stores and compilers stand behind each port."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from sleep_runtime import __version__
-from sleep_runtime.actors.driver import DriverParts
-from sleep_runtime.actors.heartbeat import Pulse
 from sleep_runtime.capture.limits import CaptureLimits
 from sleep_runtime.capture.redact import redact
+from sleep_runtime.compose.cold import make_embedder
 from sleep_runtime.config import Settings
 from sleep_runtime.core.journal import AppendResult, JournalRow
-from sleep_runtime.core.ports import Clock, Embedder, Engine, LedgerWriter
+from sleep_runtime.core.ports import Clock, Embedder
 from sleep_runtime.core.scope import Scope
-from sleep_runtime.engines.embedder import MiniLmEmbedder
-from sleep_runtime.engines.extractive import ExtractiveEngine
-from sleep_runtime.engines.llm import LlmEngine
-from sleep_runtime.engines.openai import OpenAIChatModel
 from sleep_runtime.present.registry import load_compilers
 from sleep_runtime.present.search import IndexQuery, Searcher
 from sleep_runtime.serve.hot_path import HotPathParts
@@ -25,54 +20,6 @@ from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.journal import SqliteJournalReader
 from sleep_runtime.stores.ledger import SqliteLedgerReader
 from sleep_runtime.telemetry.clock import SystemClock
-
-
-def make_embedder(settings: Settings) -> Embedder:  # noqa: ARG001 - one embedder today, chosen here
-    """The embedder the settings ask for."""
-    return MiniLmEmbedder()
-
-
-def make_engine(settings: Settings, embedder: Embedder) -> Engine:
-    """The engine the settings ask for. Another engine is another branch here, and one file."""
-    chosen = settings.engine
-    if chosen.kind == "openai":
-        return LlmEngine(
-            OpenAIChatModel(
-                chosen.base_url,
-                chosen.model,
-                chosen.api_key.get_secret_value(),
-                timeout_s=chosen.timeout_s,
-                max_concurrency=chosen.max_concurrency,
-                retries=chosen.retries,
-            )
-        )
-    return ExtractiveEngine(embedder)
-
-
-def make_driver_parts(
-    settings: Settings,
-    writer: LedgerWriter,
-    project: Callable[[], int],
-    *,
-    clock: Clock | None = None,
-    engine: Engine | None = None,
-    embedder: Embedder | None = None,
-) -> DriverParts:
-    """What drives a night, reading the stores of this machine and writing through ``writer``."""
-    paths = DataDir(settings.data_dir)
-    embedder = embedder or make_embedder(settings)
-    return DriverParts(
-        journal=SqliteJournalReader(paths.journal_path),
-        ledger=SqliteLedgerReader(paths.ledger_path),
-        writer=writer,
-        engine=engine or make_engine(settings, embedder),
-        embedder=embedder,
-        project=project,
-        redact=redact,
-        clock=clock or SystemClock(),
-        policy=settings.policy,
-        pulse=Pulse(settings.scheduler.lease_ttl_s, settings.scheduler.heartbeat_s),
-    )
 
 
 def make_hot_path_parts(

@@ -1,0 +1,124 @@
+"""Words, sentences, shortening: the small parts the extractive engine stands on."""
+
+from __future__ import annotations
+
+import pytest
+
+from sleep_runtime.engines.text import cues
+from sleep_runtime.engines.text.sentences import clauses, prose, sentences
+from sleep_runtime.engines.text.slots import parse
+from sleep_runtime.engines.text.statement import fit, shorten, with_facets
+from sleep_runtime.engines.text.words import content, decisive_terms
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("quarter over quarter", "QoQ"),
+        ("year-over-year", "YoY"),
+        ("two decimals", "2 decimal"),
+        ("$1,000", "1000 USD"),
+        ("colours", "color"),
+        ("PRs", "PR"),
+        ("thirty days", "30 day"),
+        ("reports", "reporting"),
+    ],
+)
+def test_spellings_of_one_thing_have_one_form(one: str, other: str) -> None:
+    assert sorted(content(one)) == sorted(content(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("adjusted", "reported"), ("1.5", "15"), ("npm", "pnpm"), ("gross", "net")]
+)
+def test_different_things_stay_different(one: str, other: str) -> None:
+    assert content(one) != content(other)
+
+
+def test_names_codes_and_numbers_are_decisive() -> None:
+    assert {"contoso", "2", "session.go"} <= decisive_terms("for Contoso 2 lines in session.go")
+    assert not decisive_terms("Keep replies short")
+
+
+def test_pasted_matter_is_not_the_speakers_prose() -> None:
+    text = "look:\n```\nalways use tabs\n```\n> never do this\n| a | b |\n<x>always</x>\nuse spaces"
+    assert prose(text).split("\n")[-1] == "use spaces"
+    assert "tabs" not in prose(text)
+    assert "never" not in prose(text)
+    assert not prose("# Rules\ntext\n## More\nalways use tabs")
+    assert not prose("word " * 2000)
+
+
+def test_long_quotations_are_left_out_and_short_ones_kept() -> None:
+    assert "always" not in prose('the mail says "you must always use the reported figures" ok')
+    assert '"Revenue"' in prose('call the axis "Revenue"')
+
+
+def test_sentences_keep_abbreviations_and_versions_whole() -> None:
+    assert sentences("use e.g. pnpm 9.1 here. then test.") == [
+        "use e.g. pnpm 9.1 here.",
+        "then test.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "count"),
+    [
+        ("use adjusted EBITDA, and run the waterfall quarter over quarter", 2),
+        ("adjusted EBITDA, not reported", 1),
+        ("just for this draft, leave out the appendix", 1),
+        ("when exporting, use CSV and name the file by date", 1),
+        ("don't commit secrets and push to main", 1),
+        ("don't use npm, use pnpm", 2),
+        ("keep titles and labels short", 1),
+    ],
+)
+def test_clauses_part_only_where_both_sides_stand_alone(sentence: str, count: int) -> None:
+    assert len(clauses(sentence)) == count
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("no, use pnpm please", "use pnpm"),
+        ("No reported figures", "No reported figures"),
+        ("could you please always sort by date?", "always sort by date"),
+        ("hey team, thanks, use teal", "use teal"),
+        ("stop using npm", "stop using npm"),
+        ("never, ever push to main", "never, ever push to main"),
+        ("not reported EBITDA", "not reported EBITDA"),
+    ],
+)
+def test_shortening_keeps_the_meaning(said: str, kept: str) -> None:
+    assert shorten(said) == kept
+
+
+def test_a_statement_is_never_cut_in_the_middle() -> None:
+    long = "use " + "very " * 50 + "long words"
+    assert fit(long) == ""
+    assert fit(f"use teal because {'so ' * 50}") == "use teal"
+
+
+def test_facets_are_named_once() -> None:
+    about = {"account": "north-wind"}
+    assert with_facets("use teal", about) == "north-wind: use teal"
+    assert with_facets("for North Wind use teal", about) == "for North Wind use teal"
+
+
+def test_the_rejected_part_is_no_negation() -> None:
+    parsed = parse("use adjusted EBITDA, not reported")
+    assert (parsed.rejected, parsed.negated) == ("reported", False)
+    assert parse("don't use reported EBITDA").negated
+    assert parse("leave out the appendix").negated
+    assert not parse("don't leave out the appendix").negated
+
+
+@pytest.mark.parametrize("text", ["thanks!", "ok great, thank you so much", "lgtm", "yes"])
+def test_thanks_are_acknowledgements(text: str) -> None:
+    assert cues.is_acknowledgement(text)
+
+
+def test_not_just_this_time_is_no_one_off() -> None:
+    read = cues.read("not just for this deck, use teal")
+    assert read.standing
+    assert not read.one_off
