@@ -30,9 +30,34 @@ _CHAT = (
     "hm, what did you change there?",
     "ok go on",
 )
-_WORDS = tuple(
-    "total value margin quarter revenue account export import file row column error warning "
-    "result query index page cache build deploy test commit merge branch user session token".split()
+_WORDS = (
+    "total",
+    "value",
+    "margin",
+    "quarter",
+    "revenue",
+    "account",
+    "export",
+    "import",
+    "file",
+    "row",
+    "column",
+    "error",
+    "warning",
+    "result",
+    "query",
+    "index",
+    "page",
+    "cache",
+    "build",
+    "deploy",
+    "test",
+    "commit",
+    "merge",
+    "branch",
+    "user",
+    "session",
+    "token",
 )
 
 

@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 _SECRET = "[secret]"  # noqa: S105 - the placeholder, not a secret
+_MAX_PASSES = 8
 _TOKEN_START = r"(?<![A-Za-z0-9_-])"  # noqa: S105 - a pattern
 _WITH_DIGIT = r"(?=[A-Za-z_-]*[0-9])"
 
@@ -30,8 +31,19 @@ class _Rule(NamedTuple):
 def redact(text: str) -> str:
     """``text`` with ``[secret]``, ``[email]``, ``[iban]``, ``[card]``, ``[ssn]``, ``[phone]``.
 
-    Pure, linear in the length of the text, and idempotent.
+    Pure, linear in the length of the text, and idempotent: a placeholder can uncover the start
+    of something behind it, so a text that changed is looked at again (at most ``_MAX_PASSES``
+    times, which only a text built for it needs).
     """
+    for _ in range(_MAX_PASSES):
+        redacted = _redact_once(text)
+        if redacted == text:
+            break
+        text = redacted
+    return text
+
+
+def _redact_once(text: str) -> str:
     lowered = text.lower()
     for rule in _RULES:
         if not rule.hints or any(hint in lowered for hint in rule.hints):

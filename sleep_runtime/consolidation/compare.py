@@ -110,8 +110,10 @@ def name_of(claim: Claim) -> str:
 
 def pair_of(left: Claim, right: Claim) -> ClaimPair:
     """The pair to ask an engine about: equal whichever side comes first, and on any night."""
-    first, second = sorted((left, right), key=name_of)
-    return ClaimPair(key=f"{name_of(first)}:{name_of(second)}", left=first, right=second)
+    ours, theirs = name_of(left), name_of(right)
+    if ours <= theirs:
+        return ClaimPair(key=f"{ours}:{theirs}", left=left, right=right)
+    return ClaimPair(key=f"{theirs}:{ours}", left=right, right=left)
 
 
 def names_of(pair_key: str) -> tuple[str, str]:

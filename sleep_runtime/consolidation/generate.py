@@ -132,7 +132,8 @@ def _parts(
     ]
     new = [turn for turn in cleaned if turn.event_id in fresh]
     if all(turn.role in (Role.TOOL, Role.SYSTEM) for turn in new):
-        cleaner.counts["nothing_to_learn"] += len(new)
+        if new:
+            cleaner.counts["nothing_to_learn"] += len(new)
         return
     place = {turn.event_id: index for index, turn in enumerate(cleaned)}
     for start in range(0, len(new), policy.max_session_turns):

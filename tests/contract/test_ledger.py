@@ -313,7 +313,7 @@ def test_a_commit_of_twenty_deltas_takes_milliseconds(bench: LedgerBench) -> Non
         bench.writer.commit(lease, run.id, commit, now=T0)
         took.append(time.perf_counter() - started)
         bench.writer.projected(run.id, now=T0)
-    assert sorted(took)[2] < 0.1, took  # measured 6 ms; the bound is for a busy machine
+    assert sorted(took)[2] < 0.1, took  # measured 14 to 23 ms on two busy cores
 
 
 def test_every_field_of_an_observation_comes_back(bench: LedgerBench) -> None:

@@ -310,7 +310,7 @@ def test_a_note_fades_without_being_mentioned() -> None:
 
 def test_the_nearest_word_above_decides_whether_a_copy_folds() -> None:
     own = noted("n0", claim("adjusted"), NoteStatus.ACTIVE, [piece(50)])
-    org = noted("org", claim("adjusted"), NoteStatus.ACTIVE, [piece(50)]).note
+    org = noted("z-org", claim("adjusted"), NoteStatus.ACTIVE, [piece(50)]).note
     org = org.model_copy(update={"scope": Scope("acme")})
     team = noted("team", claim("reported"), NoteStatus.ACTIVE, [piece(50)]).note
     team = team.model_copy(update={"scope": TEAM})
@@ -319,7 +319,18 @@ def test_the_nearest_word_above_decides_whether_a_copy_folds() -> None:
     }
     assert decide([], [own], above=[org, team], folds=answers).deltas == ()
     (delta,) = decide([], [own], above=[org]).deltas
-    assert (delta.code, delta.note.superseded_by) == ("folded", "org")
+    assert (delta.code, delta.note.superseded_by) == ("folded", "z-org")
+
+
+def test_of_two_answers_nobody_can_choose_between_the_earlier_stays_however_listed() -> None:
+    judged = [
+        (proposal("p0", claim("reported"), [piece(2)]), critique("p0")),
+        (proposal("p1", claim("adjusted"), [piece(1)]), critique("p1")),
+    ]
+    for listed in (judged, judged[::-1]):
+        notes = [delta.note for delta in decide(listed).deltas]
+        shown = {note.claim.value: note.status for note in notes}
+        assert shown == {"adjusted": NoteStatus.ACTIVE, "reported": NoteStatus.CANDIDATE}
 
 
 def test_without_fold_marks_nothing_folds() -> None:

@@ -117,7 +117,7 @@ _FRAGMENTS = st.sampled_from(
 
 
 @given(st.one_of(st.lists(_FRAGMENTS, max_size=14).map("".join), st.text(max_size=200)))
-@settings(max_examples=20000, deadline=None)
+@settings(max_examples=500, deadline=None, derandomize=True)
 def test_redacting_twice_changes_nothing(text: str) -> None:
     once = redact(text)
     assert redact(once) == once

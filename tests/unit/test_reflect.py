@@ -56,7 +56,8 @@ def noted(what: Claim, status: NoteStatus = NoteStatus.ACTIVE, **more: object) -
 
 def vector(*numbers: float) -> bytes:
     raw = np.array(numbers, dtype="<f4")
-    return (raw / np.linalg.norm(raw)).astype("<f4").tobytes()
+    unit: bytes = (raw / np.linalg.norm(raw)).astype("<f4").tobytes()
+    return unit
 
 
 def pairs(
@@ -120,7 +121,8 @@ def test_what_fills_the_same_slot_is_compared_without_vectors() -> None:
     ],
 )
 def test_what_becomes_no_note_costs_no_question(change: dict[str, object]) -> None:
-    assert pairs([said(A, **change), said(B, 1, **change)], vectors=VECTORS) == set()
+    both = [said(A).model_copy(update=change), said(B, 1).model_copy(update=change)]
+    assert pairs(both, vectors=VECTORS) == set()
 
 
 def test_a_pair_has_one_key_from_both_sides() -> None:
@@ -216,6 +218,21 @@ def test_one_offs_and_tools_are_grouped_by_themselves() -> None:
     assert len(propose.propose(ANA, trail, {}, POLICY)) == 3
 
 
+@pytest.mark.parametrize(
+    "below",
+    [
+        said(claim("a", kind=NoteKind.PREFERENCE)),
+        said(A, durability=Durability.ONE_OFF),
+        said(A, trust=Trust.AGENT),
+        said(A, trust=Trust.UNTRUSTED),
+    ],
+)
+def test_only_what_people_want_to_last_climbs(below: Observation) -> None:
+    assert propose.propose(TEAM, [below], {}, POLICY) == []
+    here = below.model_copy(update={"scope": TEAM})
+    assert len(propose.propose(TEAM, [here], {}, POLICY)) == 1
+
+
 # ---------------------------------------------------------------------------- critique
 
 
@@ -266,6 +283,13 @@ def test_two_contradicting_proposals_of_one_night_name_each_other() -> None:
     assert first.rivals
     assert second.rivals
     assert first.rivals != second.rivals
+
+
+def test_two_that_exclude_each_other_never_say_the_same_note() -> None:
+    answers = judged(ac=Verdict.SAME, bc=Verdict.SAME, ab=Verdict.EXCLUDES)
+    first, second = criticise([said(A), said(B, 1)], [noted(C)], answers)
+    assert (first.relation, first.target) == (Relation.SAME, "note-c")
+    assert (second.relation, second.rivals) == (Relation.CONTRADICTS, ("note-c",))
 
 
 def test_what_a_note_above_says_is_not_noted_again() -> None:

@@ -27,6 +27,7 @@ _THING = (
     r"test|edit|copy)"
 )
 ONE_OFF = _any(
+    r"\b(?:for )?(?:today|tonight|tomorrow)(?:['\u2019]s) \w+(?: only)?\b",
     r"\b(?:just|only|but only|this is|that's|it's) (?:for|in|on|with|during) (?:this|that|today|"
     r"tonight|now|the moment|tomorrow)\b(?:['\u2019]s)?(?: \w+)?",
     rf"\b(?:for|in|on|with|during) (?:this|that) (?:\w+ )?{_THING}\b(?: only| alone)?",
@@ -36,7 +37,6 @@ ONE_OFF = _any(
     r"\b(?:just|only) (?:for )?(?:once|today|tonight|tomorrow|now|here|here and now)\b",
     r"\bfor (?:now|today|tonight|tomorrow|the moment|the time being)\b(?: only)?",
     r"\b(?:today|tonight|tomorrow|this week|this month|this quarter) only\b",
-    r"\b(?:for )?(?:today|tonight|tomorrow)(?:['\u2019]s) \w+(?: \w+)?\b",
     r"\b(?:as )?(?:a|an) (?:one[- ]off|one[- ]time|exception|temporary)\b(?: \w+)?|"
     r"\bone[- ]off\b|\btemporarily\b",
     r"\bin this (?:one|instance|case)\b|\b(?:in|for|on|with) this (?:one\b|only\b|"

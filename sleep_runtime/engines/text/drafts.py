@@ -140,13 +140,19 @@ def _judge(clause: _Clause) -> Lesson | None:
     claim = Claim(
         statement=statement,
         kind=_kind(clause, parsed),
-        subject=parsed.subject,
+        subject=_grounded(parsed.subject, clause),
         aspect=parsed.aspect,
-        value=parsed.value,
-        applies_when=parsed.when,
+        value=_grounded(parsed.value, clause),
+        applies_when=_grounded(parsed.when, clause),
         about=clause.about,
     )
     return Lesson(claim, durability, why)
+
+
+def _grounded(part: str, clause: _Clause) -> str:
+    """The slot, if the person said it in one piece; taking a cue out may have joined two."""
+    said = " ".join(clause.turn.own.replace("\u2019", "'").lower().split())
+    return part if part.lower() in said else ""
 
 
 def _statement(clause: _Clause) -> str:

@@ -81,7 +81,7 @@ _NEW_SUBJECT = re.compile(
     r"(?:(?:i|we|they|you|our|my|the|all|every|each|it)\b(?:\s+[\w'\u2019/-]+){0,4}?\s+(?:should|"
     r"must|need|needs|"
     r"has to|have to|ought|prefer|prefers|like|want|wants|use|uses|always|never|is|are|go|goes|"
-    r"shall)|"
+    r"shall)|(?:i|we)\s+[a-z']+\s+\w+|"
     r"[\w-]+\s+(?:should|must|needs to|has to|have to|ought to))\b",
     re.IGNORECASE,
 )

@@ -35,7 +35,7 @@ _WHEN_FIRST = re.compile(
 _WHEN_LAST = re.compile(rf"[\s,]+({_WHEN}\s+.{{2,160}})\Z", re.IGNORECASE | re.DOTALL)
 _REASON = re.compile(
     r"[\s,;\u2013—-]+(?:because|since|so that|otherwise|or else|or it|it breaks|as it|"
-    r"as they)\b.*\Z",
+    r"as they)\b.*\Z|,\s+(?:the|it|they|this|that|we|i|you)\s+[^,]{3,}\Z",
     re.IGNORECASE | re.DOTALL,
 )
 _AUXILIARY_BEFORE_NOT = re.compile(

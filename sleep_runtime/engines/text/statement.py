@@ -53,7 +53,7 @@ _HARD_OPENERS = frozenset(
 _CLOSERS = re.compile(
     r"[\s,;:.!?\u2013—-]+(?:please|pls|thanks?(?: a lot| so much| again)?|thank you(?: very much|"
     r" so much)?|thx|cheers|ok(?:ay)?|"
-    r"right|got it|understood|will you|would you|though|btw|fyi|as (?:i )?(?:said|"
+    r"right|here|got it|understood|will you|would you|though|btw|fyi|as (?:i )?(?:said|"
     r"mentioned)(?: before| earlier| last time)?|"
     r"like i said|again|remember|if you (?:can|could|don't mind)|if possible|everyone|"
     r"team)[\s.!?]*\Z",

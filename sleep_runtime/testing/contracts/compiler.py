@@ -3,8 +3,6 @@
 For the makers of compilers too: the suite needs nothing but the compiler.
 """
 
-# ruff: noqa: S101 - asserts are what a contract is made of
-
 from __future__ import annotations
 
 from sleep_runtime.core.fence import CLOSE, OPEN, strip_fenced

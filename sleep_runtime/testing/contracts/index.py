@@ -1,7 +1,5 @@
 """What every ``Index`` must keep. Subclass in a test module and give an ``index`` fixture."""
 
-# ruff: noqa: S101 - asserts are what a contract is made of
-
 from __future__ import annotations
 
 from datetime import UTC, datetime

@@ -4,8 +4,6 @@ Subclass in a test module and give a ``bench`` fixture (and ``other``, a second 
 ``ledger_notes`` is the other half of the suite.
 """
 
-# ruff: noqa: S101 - asserts are what a contract is made of
-
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Material for tests of a ledger: small nouns, and a bench with the moves of a night."""
 
-# ruff: noqa: S101 - asserts are what a contract is made of
-
 from __future__ import annotations
 
 from collections.abc import Sequence

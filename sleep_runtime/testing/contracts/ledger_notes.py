@@ -1,7 +1,5 @@
 """What every ledger must keep of notes, schedules and the outbox: the second half of the suite."""
 
-# ruff: noqa: S101 - asserts are what a contract is made of
-
 from __future__ import annotations
 
 from datetime import timedelta
