@@ -103,7 +103,8 @@ class Scheduler:
     def _start_due(self, *, busy: set[Scope]) -> list[Scope]:
         due = self._ledger.due(self._clock.now(), limit=self._max_due)
         started = []
-        for schedule in due:
+        # The narrowest first: what a person's night distils is there when their team's looks.
+        for schedule in sorted(due, key=lambda item: (-item.scope.tier, item.due_at, item.scope)):
             if schedule.scope in busy or schedule.trigger is None:
                 continue
             if self._dispatch(schedule.scope, schedule.trigger, schedule.requested):

@@ -19,11 +19,10 @@ from sleep_runtime.capture.decode import decode
 from sleep_runtime.capture.limits import CaptureLimits
 from sleep_runtime.capture.refusal import explain
 from sleep_runtime.core.errors import InvalidEvent
-from sleep_runtime.core.event import Event
+from sleep_runtime.core.event import Event, estimate_tokens
 from sleep_runtime.core.journal import JournalRow
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-CHARS_PER_TOKEN = 4
 _DIGEST_BYTES = 16
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -139,7 +138,7 @@ def _row(event: Event, latest: datetime, limits: CaptureLimits) -> JournalRow:
         trust=event.trust.value,
         digest=hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest(),
         body=body,
-        tokens=max(1, len(event.text) // CHARS_PER_TOKEN),
+        tokens=estimate_tokens(event),
     )
 
 

@@ -7,12 +7,12 @@ and no mark of the fence that tells our words from theirs.
 
 from __future__ import annotations
 
-import re
 import unicodedata
+
+from sleep_runtime.core.fence import without_marks
 
 # Control, format (bidi overrides, zero-width), surrogate, private and unassigned characters.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
-_FENCE_MARK = re.compile(r"<\s*/?\s*sleep-context\s*/?\s*>", re.IGNORECASE)
 
 
 def one_line(text: str) -> str:
@@ -21,16 +21,9 @@ def one_line(text: str) -> str:
     Idempotent. The result holds no line break of any kind (including NEL, LS and PS).
     """
     visible = text if text.isprintable() else _visible(text)
-    return " ".join(_without_marks(visible).split())
+    return " ".join(without_marks(visible).split())
 
 
 def _visible(text: str) -> str:
     spaced = "".join(" " if char.isspace() else char for char in text)
     return "".join(c for c in spaced if c == " " or unicodedata.category(c) not in _HIDDEN)
-
-
-def _without_marks(text: str) -> str:
-    """Take marks out until none is left: taking one out may join the halves of another."""
-    while (stripped := _FENCE_MARK.sub("", text)) != text:
-        text = stripped
-    return text

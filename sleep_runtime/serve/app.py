@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -34,7 +36,7 @@ class SearchBody(_Body):
 
     scope: Scope
     query: str = Field(max_length=MAX_QUERY_CHARS)
-    k: int = Field(default=10, ge=1, le=100)
+    k: int | None = Field(default=None, ge=1)
     as_of: AwareDatetime | None = None
     include_superseded: bool = False
 
@@ -44,7 +46,7 @@ class ContextBody(_Body):
 
     scope: Scope
     query: str = Field(max_length=MAX_QUERY_CHARS)
-    budget_tokens: int = Field(default=800, ge=16, le=100_000)
+    budget_tokens: int | None = Field(default=None, ge=16, le=100_000)
     compiler: str | None = Field(default=None, max_length=100)
 
 
@@ -69,6 +71,8 @@ class RunsBody(_Body):
 def build_app(parts: HotPathParts) -> FastAPI:
     """The application. Runs in a Serve replica, or in any ASGI server in tests."""
     app = FastAPI(title="sleep-runtime", version=parts.version, docs_url=None, redoc_url=None)
+    # The way FastAPI documents for extending the description.
+    app.openapi = partial(_openapi, app)  # type: ignore[method-assign]
     reader = Reader(parts)
     _add_error_handlers(app)
     _add_capture(app, parts)
@@ -79,7 +83,7 @@ def build_app(parts: HotPathParts) -> FastAPI:
 
 
 def _add_capture(app: FastAPI, parts: HotPathParts) -> None:
-    @app.post("/v1/events", openapi_extra=_EVENTS_SCHEMA)
+    @app.post("/v1/events", openapi_extra={"requestBody": _EVENTS_BODY})
     async def capture(request: Request) -> Response:
         """Append events: a JSON array, one object, or NDJSON; gzip welcome. Acked means durable."""
         return JSONResponse(await _append(parts, await _read_body(request, parts), request))
@@ -102,22 +106,17 @@ async def _append(
         now=parts.clock.now(),
         limits=parts.limits,
     )
-    rejected = {item.index: item.error for item in parsed.rejected}
     result = await parts.append(parsed.rows)
-    places = [index for index in range(len(parsed.rows) + len(rejected)) if index not in rejected]
-    for position in result.conflicts:
-        rejected[places[position]] = (
-            "id: was used before with other content (the first stays; give this event a new id)"
-        )
+    refused = parsed.refused(result.conflicts)
     METRICS.capture_events.labels("accepted").inc(result.accepted)
     METRICS.capture_events.labels("duplicate").inc(result.duplicates)
     METRICS.capture_events.labels("conflict").inc(len(result.conflicts))
     METRICS.capture_events.labels("rejected").inc(len(parsed.rejected))
-    METRICS.capture_batch_events.observe(len(places) + len(parsed.rejected))
+    METRICS.capture_batch_events.observe(len(parsed.rows) + len(parsed.rejected))
     return {
         "accepted": result.accepted,
         "duplicates": result.duplicates,
-        "rejected": [{"index": index, "error": rejected[index]} for index in sorted(rejected)],
+        "rejected": [{"index": item.index, "error": item.error} for item in refused],
     }
 
 
@@ -302,14 +301,27 @@ def _from_validation(error: RequestValidationError) -> InvalidInput:
     )
 
 
-_EVENTS_SCHEMA: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {"type": "array", "items": Event.model_json_schema(mode="validation")}
-            },
-            "application/x-ndjson": {"schema": {"type": "string"}},
+# ---------------------------------------------------------------------------- description
+
+_REFS = "#/components/schemas/{model}"
+_EVENTS_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {"type": "array", "items": {"$ref": _REFS.format(model="Event")}}
         },
-    }
+        "application/x-ndjson": {"schema": {"type": "string", "description": "one event a line"}},
+    },
 }
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The description of the interface, with the event's schema, which no route's model carries."""
+    if app.openapi_schema is None:
+        page = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        event = Event.model_json_schema(mode="validation", ref_template=_REFS)
+        schemas = page.setdefault("components", {}).setdefault("schemas", {})
+        schemas.update(event.pop("$defs", {}))
+        schemas["Event"] = event
+        app.openapi_schema = page
+    return app.openapi_schema

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from sleep_runtime.capture.limits import CaptureLimits
-from sleep_runtime.core.errors import NotFound
+from sleep_runtime.core.errors import InvalidInput, NotFound
 from sleep_runtime.core.journal import AppendResult, JournalRow
 from sleep_runtime.core.note import Note, NoteStatus
 from sleep_runtime.core.ports import (
@@ -24,6 +24,7 @@ from sleep_runtime.core.ports import (
 )
 from sleep_runtime.core.run import Run, Schedule
 from sleep_runtime.core.scope import Scope
+from sleep_runtime.present.registry import get_compiler
 from sleep_runtime.present.search import Searcher
 
 EXCERPT_CHARS = 500
@@ -85,6 +86,13 @@ class Reader:
         include_superseded: bool = False,
     ) -> list[ScoredNote]:
         self.known(scope)
+        most = self._parts.max_k
+        if k is not None and k > most:
+            raise InvalidInput(
+                f"{k} is more than one search gives",
+                field="k",
+                mend=f"ask for at most {most}, or raise search.max_k",
+            )
         return self._parts.searcher.search(
             scope,
             query,
@@ -96,14 +104,7 @@ class Reader:
     def context(
         self, scope: Scope, query: str, *, budget_tokens: int | None, compiler: str | None
     ) -> dict[str, Any]:
-        name = compiler or self._parts.default_compiler
-        chosen = self._parts.compilers.get(name)
-        if chosen is None:
-            raise NotFound(
-                f"there is no compiler {name!r}",
-                field="compiler",
-                mend=f"use one of {', '.join(sorted(self._parts.compilers))}",
-            )
+        chosen = get_compiler(self._parts.compilers, compiler or self._parts.default_compiler)
         hits = self.search(scope, query, k=self._parts.max_k)
         compiled = chosen.compile(
             hits, query=query, budget_tokens=budget_tokens or self._parts.default_budget_tokens

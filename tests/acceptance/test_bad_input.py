@@ -62,7 +62,7 @@ def test_an_id_used_again_with_other_content_is_refused_and_the_first_stays(
     answer = runtime.capture(event(1, "again", "second"), event(2, "again"))
     assert answer["accepted"] == 1
     assert answer["rejected"][0]["index"] == 0
-    assert "first stays" in answer["rejected"][0]["error"]
+    assert "first event stays" in answer["rejected"][0]["error"]
     assert runtime.capture(event(1, "again", "first"))["duplicates"] == 1
 
 
