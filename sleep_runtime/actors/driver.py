@@ -46,6 +46,7 @@ from sleep_runtime.telemetry.metrics import METRICS
 SESSIONS_PER_CALL = 32
 PAIRS_PER_CALL = 64
 MAX_ATTEMPTS = 20
+MAX_REASON_CHARS = 500
 
 log = get_logger(__name__)
 Item = TypeVar("Item")
@@ -134,9 +135,17 @@ class RunDriver:
         try:
             while not run.state.terminal:
                 run = steps.next(run)
-        except (BudgetSpent, EngineUnavailable) as reason:
-            log.warning(LogEvent.RUN_YIELDED, scope=run.scope, run=run.id, reason=str(reason))
-            return parts.writer.yield_run(lease, run.id, str(reason), now=parts.clock.now())
+        except (BudgetSpent, EngineUnavailable) as limit:
+            log.warning(LogEvent.RUN_YIELDED, scope=run.scope, run=run.id, reason=str(limit))
+            return parts.writer.yield_run(lease, run.id, str(limit), now=parts.clock.now())
+        except StoreError:
+            raise  # nothing can be written down now; the lease ends and the run is taken up again
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run has to say it
+            log.exception(LogEvent.RUN_FAILED, scope=run.scope, run=run.id)
+            reason = f"failed while {run.state.value}: {type(error).__name__}: {error}"
+            return parts.writer.yield_run(
+                lease, run.id, reason[:MAX_REASON_CHARS], now=parts.clock.now(), failed=True
+            )
         log.info(LogEvent.RUN_DONE, scope=run.scope, run=run.id, reason=run.reason)
         return run
 

@@ -22,6 +22,7 @@ from sleep_runtime.telemetry.metrics import Sample, registry, snapshot
 
 FIRST_HOLD_S = 0.5
 LONGEST_HOLD_S = 60.0
+POOL_TIMEOUT_S = 60.0
 
 log = get_logger(__name__)
 
@@ -49,6 +50,7 @@ class NightWatch:
         self._stop = threading.Event()
         self._under_way: dict[Scope, Any] = {}
         self._held: dict[Scope, _Hold] = {}
+        self._pool_seen = False
         self._pool.ensure()
         self._thread = threading.Thread(target=self._watch, name="night-watch", daemon=True)
         self._thread.start()
@@ -76,9 +78,11 @@ class NightWatch:
         return samples
 
     def ready(self) -> bool:
-        """True when every tier actor of the pool is up."""
-        for actor in self._pool.actors():
-            ray.get(actor.ready.remote(), timeout=60)
+        """True once every actor of the pool was up. A working one is not asked again."""
+        if not self._pool_seen:
+            for actor in self._pool.actors():
+                ray.get(actor.ready.remote(), timeout=POOL_TIMEOUT_S)
+            self._pool_seen = True
         return True
 
     def close(self, grace_s: float) -> int:

@@ -66,7 +66,7 @@ class JournalOwner:
 
 
 class LedgerOwner:
-    """Owns the ledger file: one transaction a call, one call at a time."""
+    """Owns the ledger file: one transaction a call, and they take turns."""
 
     def __init__(self, data_dir: str, triggers: TriggerPolicy) -> None:
         paths = DataDir(data_dir)

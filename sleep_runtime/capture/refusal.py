@@ -49,7 +49,7 @@ def _explain_one(fault: dict[str, Any]) -> str:
         return str(fault["msg"])
     if kind == "extra_forbidden":
         return _unknown_field(field)
-    return str(InvalidEvent(_reason(fault), field=field or "event", mend=_MENDS.get(kind, "")))
+    return str(InvalidEvent(_reason(fault), field=field or "event", mend=_mend(fault)))
 
 
 def _unknown_field(name: str) -> str:
@@ -58,12 +58,18 @@ def _unknown_field(name: str) -> str:
     return str(InvalidEvent("is not a field of an event", field=name, mend=mend))
 
 
+def _mend(fault: dict[str, Any]) -> str:
+    if fault["type"] == "enum":
+        return f"use {fault['ctx']['expected']}"
+    return _MENDS.get(fault["type"], "GET /openapi.json shows what an event is")
+
+
 def _reason(fault: dict[str, Any]) -> str:
     match fault["type"]:
         case "missing":
             return "is missing"
         case "enum":
-            return f"is {_shown(fault['input'])}, expected {fault['ctx']['expected']}"
+            return f"is {_shown(fault['input'])}"
         case "string_too_long":
             return f"has {len(fault['input'])} characters, at most {fault['ctx']['max_length']}"
         case "timezone_aware":

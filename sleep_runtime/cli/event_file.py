@@ -47,9 +47,10 @@ def read_events(stream: BinaryIO) -> Iterator[Line]:
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InvalidInput(f"the gzip data is damaged: {error}", field="file") from None
     finally:
-        if source is not plain:
-            source.detach()
-        plain.detach()  # the stream stays open: it is the caller's
+        if not stream.closed:  # a reader that was left halfway may outlive the stream
+            if source is not plain:
+                source.detach()
+            plain.detach()  # the stream stays open: it is the caller's
 
 
 def batches(lines: Iterable[Line], *, max_events: int, max_bytes: int) -> Iterator[list[Line]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -48,6 +50,13 @@ RAY_ENVIRONMENT = {
     "RAY_worker_niceness": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "MALLOC_ARENA_MAX": "2",
+}
+
+# Ray says on every start that a local cluster asks for a token, which is what we want of it.
+_QUIETER = {
+    "ray": logging.WARNING,
+    "ray.serve": logging.WARNING,
+    "ray._private.authentication.authentication_token_setup": logging.ERROR,
 }
 
 
@@ -159,9 +168,8 @@ def _check_port(settings: Settings) -> None:
 
 
 def _connect(settings: Settings) -> None:
-    os.environ.update(
-        {name: value for name, value in RAY_ENVIRONMENT.items() if name not in os.environ}
-    )
+    for name, level in _QUIETER.items():
+        logging.getLogger(name).setLevel(level)
     chosen = settings.ray
     common: dict[str, Any] = {
         "namespace": chosen.namespace,
@@ -172,6 +180,8 @@ def _connect(settings: Settings) -> None:
         if chosen.address:
             ray.init(address=chosen.address, **common)
             return
+        for name, value in RAY_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         ray.init(
             address="local",
             num_cpus=chosen.num_cpus,
@@ -187,6 +197,14 @@ def _connect(settings: Settings) -> None:
             field="ray.address",
             mend="leave it empty for a local Ray, or check that the cluster is up",
         ) from error
+    _close_token_file()
+
+
+def _close_token_file() -> None:
+    """Whoever reads Ray's token may run code on the cluster, and Ray leaves it world-readable."""
+    token = Path.home() / ".ray" / "auth_token"
+    if token.exists():
+        token.chmod(0o600)
 
 
 # ---------------------------------------------------------------------------- actors
@@ -197,10 +215,12 @@ def _start_owners(settings: Settings) -> Owners:
     journal = _actor(settings, JournalOwner, "journal", concurrency=1000).remote(
         data_dir, max_batch=settings.journal.max_batch, max_pending=settings.journal.max_pending
     )
-    ledger = _actor(settings, LedgerOwner, "ledger").remote(data_dir, settings.policy.triggers)
+    ledger = _actor(settings, LedgerOwner, "ledger", concurrency=4).remote(
+        data_dir, settings.policy.triggers
+    )
     _start_proxy(settings)
     _opened(journal, ledger)
-    index = _actor(settings, IndexOwner, "index").remote(
+    index = _actor(settings, IndexOwner, "index", concurrency=4).remote(
         data_dir, ledger, partial(make_embedder, settings), settings.index.buckets
     )
     watch = _actor(settings, NightWatch, "night-watch", concurrency=8).remote(

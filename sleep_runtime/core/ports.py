@@ -287,7 +287,10 @@ class LedgerWriter(Protocol):
     def projected(self, run_id: str, *, now: datetime) -> Run:
         """committed -> projected. Needs no lease: projecting is idempotent."""
 
-    def yield_run(self, lease: Lease, run_id: str, reason: str, *, now: datetime) -> Run: ...
+    def yield_run(
+        self, lease: Lease, run_id: str, reason: str, *, now: datetime, failed: bool = False
+    ) -> Run:
+        """Stop where the run stands until after the cool-down. ``failed`` counts an attempt."""
 
     def abandon(self, lease: Lease, run_id: str, reason: str, *, now: datetime) -> Run: ...
 

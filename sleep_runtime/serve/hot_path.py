@@ -22,7 +22,7 @@ from sleep_runtime.core.ports import (
     LedgerReader,
     ScoredNote,
 )
-from sleep_runtime.core.run import Run, Schedule
+from sleep_runtime.core.run import Run, RunState, Schedule
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.present.registry import get_compiler
 from sleep_runtime.present.search import Searcher
@@ -175,7 +175,11 @@ class Reader:
         """What is awake, pending and next, and why the last night did what it did."""
         parts, now = self._parts, self._parts.clock.now()
         schedules = parts.ledger.schedules(scope)
-        unfinished = parts.ledger.runs(scope, unfinished=True, limit=100)
+        unfinished = [
+            run
+            for run in parts.ledger.runs(scope, unfinished=True, limit=100)
+            if run.state is not RunState.YIELDED  # it rests until it is due again
+        ]
         leases = parts.ledger.leases(now, scope)
         runs = {run.scope: run for run in unfinished}
         last = parts.ledger.runs(scope, limit=1)

@@ -53,6 +53,7 @@ class LogEvent(StrEnum):
     RUN_RESUMED = "run.resumed", "a run that stood still goes on"
     RUN_STEPPED = "run.stepped", "a run reached its next state"
     RUN_YIELDED = "run.yielded", "a run gave its place back and will go on later"
+    RUN_FAILED = "run.failed", "an error nobody foresaw stopped a run; it is tried again later"
     RUN_ABANDONED = "run.abandoned", "a run was given up, with the reason"
     RUN_INTERRUPTED = "run.interrupted", "a run broke off; the next tick takes it up"
     RUN_DONE = "run.done", "a run is projected"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from living import ROOT, Runtime, start, stop
+
+sys.path.insert(0, str(ROOT / "examples" / "earnings_deck"))
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +26,12 @@ def deck() -> list[dict[str, Any]]:
     """The events of the earnings deck."""
     lines = (ROOT / "examples" / "earnings_deck" / "events.ndjson").read_text().splitlines()
     return [json.loads(line) for line in lines]
+
+
+@pytest.fixture
+def gold() -> dict[str, Any]:
+    """What a night over the earnings deck must and must not leave."""
+    found: dict[str, Any] = json.loads(
+        (ROOT / "examples" / "earnings_deck" / "gold.json").read_text()
+    )
+    return found

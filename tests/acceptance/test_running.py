@@ -54,7 +54,7 @@ def test_the_openapi_page_names_every_route(runtime: Runtime) -> None:
 def test_a_second_runtime_on_the_same_directory_is_refused(runtime: Runtime) -> None:
     refused = runtime.cli("up")
     assert refused.returncode == 1
-    assert "in use" in refused.stderr
+    assert "up already" in refused.stderr
     assert "data_dir" in refused.stderr
 
 

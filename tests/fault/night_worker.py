@@ -17,9 +17,19 @@ from sleep_runtime.capture.limits import CaptureLimits
 from sleep_runtime.capture.native import parse_events
 from sleep_runtime.compose.embedded import Embedded
 from sleep_runtime.config import load
+from sleep_runtime.telemetry.metrics import registry, snapshot
 from sleep_runtime.testing.clock import ManualClock
 
 NIGHT = datetime(2026, 11, 21, 3, tzinfo=UTC)
+
+
+def asked() -> float:
+    """How many sessions this process had the engine distil."""
+    return sum(
+        sample.value
+        for sample in snapshot(registry())
+        if sample.name == "sleep_pins_total" and sample.labels["step"] == "distil"
+    )
 
 
 def main(data_dir: str, events: str) -> None:
@@ -43,7 +53,7 @@ def main(data_dir: str, events: str) -> None:
             "marks": len(runtime.ledger.marks(limit=100)),
             "indexed": runtime.index.revisions(runtime.ledger.generation()),
             "active": {note.id: note.revision for note in notes if note.status == "active"},
-            "engine_calls": runtime.driver_parts.engine.usage.calls,
+            "asked": int(asked()),
         }
     print(json.dumps(report))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 from sleep_runtime.core.errors import StoreFull
 from sleep_runtime.stores.journal import SqliteJournal, SqliteJournalReader
 from sleep_runtime.testing.contracts.journal import ANA, ids, row
+from sleep_runtime.testing.needs import program, small_disk
 
 WAIT_S = 30.0
 ROUNDS = 6
@@ -93,9 +93,7 @@ def test_an_event_sent_again_after_a_kill_is_a_duplicate(tmp_path: Path) -> None
 
 
 def test_every_acked_commit_was_fsynced(tmp_path: Path) -> None:
-    strace = shutil.which("strace")
-    if strace is None:
-        pytest.skip("strace is not installed")
+    strace = program("strace")
     log = tmp_path / "strace.log"
     script = (
         "import sys; from pathlib import Path;"
@@ -145,28 +143,15 @@ def test_a_full_disk_acks_nothing_and_the_writer_recovers(tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MiB of its own."""
-    mount, umount = shutil.which("mount"), shutil.which("umount")
-    place = tmp_path / "disk"
-    place.mkdir()
-    if mount is None or umount is None:
-        pytest.skip("mount is not installed")
-    made = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)],
-        check=False,
-        capture_output=True,
-    )
-    if made.returncode:
-        pytest.skip("mounting needs a privilege this user has not")
-    yield place
-    subprocess.run([umount, "-l", str(place)], check=True)
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", mib=2) as place:
+        yield place
 
 
-def test_a_really_full_file_system_is_survived(small_disk: Path) -> None:
-    ballast = small_disk / "ballast"
+def test_a_really_full_file_system_is_survived(tiny_disk: Path) -> None:
+    ballast = tiny_disk / "ballast"
     ballast.write_bytes(b"0" * 400_000)
-    path = small_disk / "journal.sqlite"
+    path = tiny_disk / "journal.sqlite"
     writer = SqliteJournal(path)
     acked = _fill(writer)
     ballast.unlink()

@@ -168,11 +168,11 @@ def test_bad_events_are_refused_by_index_and_the_good_ones_beside_kept() -> None
         (
             {"kind": "shout"},
             (
-                "kind: is 'shout', expected 'message', 'tool_call', 'tool_result', 'retrieval', "
-                "'error', 'correction' or 'feedback'"
+                "kind: is 'shout' (use 'message', 'tool_call', 'tool_result', 'retrieval', "
+                "'error', 'correction' or 'feedback')"
             ),
         ),
-        ({"role": None}, "role: is null, expected 'human', 'agent', 'tool' or 'system'"),
+        ({"role": None}, "role: is null (use 'human', 'agent', 'tool' or 'system')"),
         ({"txt": "x", "text": ...}, 'txt: is not a field of an event (did you mean "text"?)'),
         ({"colour": 1}, 'colour: is not a field of an event (put what is your own under "data")'),
         ({"ts": "2026-11-22T09:00:00"}, 'ts: has no time zone (end it with "Z" or an offset'),

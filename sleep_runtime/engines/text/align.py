@@ -8,7 +8,7 @@ needs one frame and two answers to it. Everything in between is kept apart.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from sleep_runtime.core.observation import Claim
@@ -19,15 +19,15 @@ from sleep_runtime.engines.text.lexicon import (
     ANTONYMS,
     ASPECT_OF,
     EXCLUSION_VERBS,
-    FILLER_NOUNS,
-    FRAME_VERBS,
     FUNCTIONAL_PREPOSITIONS,
     SAYING_VERBS,
     SYNONYMS,
     word_set,
 )
-from sleep_runtime.engines.text.statement import shorten
+from sleep_runtime.engines.text.statement import shorten, without_place
 from sleep_runtime.engines.text.words import (
+    FRAME,
+    abbreviations,
     content,
     decisive_terms,
     initials_match,
@@ -38,7 +38,6 @@ from sleep_runtime.engines.text.words import (
 SURE_COSINE = 0.80
 """Nearness that may settle a case whose words already agree but for the frame."""
 
-_FRAME = frozenset(stem(SYNONYMS.get(word, word)) for word in FRAME_VERBS | FILLER_NOUNS)
 _EXCLUDING = frozenset(stem(word) for word in EXCLUSION_VERBS) | {"leav"}
 _SAYING = frozenset(stem(SYNONYMS.get(word, word)) for word in SAYING_VERBS)
 _INCLUDING = frozenset(stem(word) for word in ("include", "enable", "add", "allow", "offer"))
@@ -66,6 +65,7 @@ class Reading:
     aspect: str
     verb: str
     link: str
+    shortened: frozenset[str]
 
 
 def read(claim: Claim) -> Reading:
@@ -78,24 +78,25 @@ def read(claim: Claim) -> Reading:
 def _read(
     statement: str, subject: str, value: str, applies_when: str, about: tuple[str, ...]
 ) -> Reading:
-    text = shorten(_unprefixed(statement, about))
+    text = shorten(without_place(_unprefixed(statement, about)))
     parsed = slots.parse(text)
     facets = frozenset(token for each in about for token in content(each))
-    idle = facets | _FRAME | _EXCLUDING
+    idle = facets | FRAME | _EXCLUDING
     core = tuple(t for t in content(parsed.core) if t not in idle)
-    own_value = frozenset(content(value or parsed.value)) - facets - _FRAME
+    own_value = frozenset(content(value or parsed.value)) - facets - FRAME
     return Reading(
         tokens=frozenset(core),
         order=core,
         subject=frozenset(content(subject or parsed.subject)) - facets,
         value=own_value,
-        rejected=frozenset(content(parsed.rejected)) - facets - _FRAME,
+        rejected=frozenset(content(parsed.rejected)) - facets - FRAME,
         when=frozenset(content(applies_when or parsed.when)) - facets,
         decisive=decisive_terms(parsed.core) - facets,
         negated=parsed.negated,
         aspect=slots.aspect_of(value or parsed.value),
         verb=stem(parsed.verb),
         link=parsed.link,
+        shortened=abbreviations(statement) & frozenset(core),
     )
 
 
@@ -112,7 +113,9 @@ def judge(left: Claim, right: Claim, cosine: Cosine) -> Judgement:
     if gate:
         return _apart(gate, 0.95)
     a, b = read(left), read(right)
+    a, b = _spelled_out(a, b), _spelled_out(b, a)
     a, b = _initials_unified(a, b), _initials_unified(b, a)
+    a, b = _condition_folded(a, b), _condition_folded(b, a)
     if not _alike(a.when, b.when):
         return _apart("they hold under different conditions", 0.8)
     found = _relation(a, b, cosine)
@@ -233,7 +236,7 @@ def _one_place(
 
 
 def _framed(a: Reading, b: Reading) -> bool:
-    return a.verb in _FRAME | _SAYING and b.verb in _FRAME | _SAYING
+    return a.verb in FRAME | _SAYING and b.verb in FRAME | _SAYING
 
 
 def _functional(a: Reading, b: Reading) -> bool:
@@ -335,18 +338,37 @@ def _renamed(reading: Reading, run: frozenset[str], short: str) -> Reading:
     def renamed(part: frozenset[str]) -> frozenset[str]:
         return (part - run) | {short} if part & run else part
 
-    return Reading(
+    return replace(
+        reading,
         tokens=renamed(reading.tokens),
         order=(*(token for token in reading.order if token not in run), short),
         subject=renamed(reading.subject),
         value=renamed(reading.value),
-        rejected=reading.rejected,
-        when=reading.when,
+        rejected=renamed(reading.rejected),
         decisive=renamed(reading.decisive),
-        negated=reading.negated,
-        aspect=reading.aspect,
-        verb=reading.verb,
-        link=reading.link,
+    )
+
+
+def _spelled_out(reading: Reading, other: Reading) -> Reading:
+    """``reading`` with its shortened words ("adj.") as the one word of ``other`` they begin."""
+    for short in sorted(reading.shortened - other.tokens):
+        said = other.tokens | other.rejected
+        whole = [word for word in said if word.startswith(short) and not is_number(word)]
+        if len(whole) == 1:
+            reading = _renamed(reading, frozenset({short}), whole[0])
+    return reading
+
+
+def _condition_folded(reading: Reading, other: Reading) -> Reading:
+    """``reading`` with its condition among its words, where that makes it say what ``other`` does.
+
+    "When you cite a preprint, give its version" is "cite preprints with their version".
+    """
+    whole = reading.tokens | reading.when
+    if not reading.when or other.when or reading.negated != other.negated or whole != other.tokens:
+        return reading
+    return replace(
+        reading, tokens=whole, order=(*reading.order, *sorted(reading.when)), when=frozenset()
     )
 
 

@@ -31,6 +31,7 @@ ONE_OFF = _any(
     r"\b(?:just|only|but only|this is|that's|it's) (?:for|in|on|with|during) (?:this|that|today|"
     r"tonight|now|the moment|tomorrow)\b(?:['\u2019]s)?(?: \w+)?",
     rf"\b(?:for|in|on|with|during) (?:this|that) (?:\w+ )?{_THING}\b(?: only| alone)?",
+    rf"\b(?:just|only) (?:for|in|on|during) the (?:\w+ )?{_THING}\b",
     r"\b(?:for|in|on|with) (?:the|this|that) (?:\w+ ){1,4}?only\b",
     r"\b(?:just|only)? ?(?:this|that) (?:one time|time|once)\b(?: only| around)?(?:,? (?:please|"
     r"though))?",
@@ -162,10 +163,15 @@ _ANAPHORIC = re.compile(
 
 
 _POINTS_BACK = re.compile(
-    r"\A\W*(?:(?:and|but|again|please|always)[,\s]+)*(?:(?:do|keep|treat|apply) (?:doing )?(?:this|"
-    r"that|it|so|the same)\b|(?:remember|note) (?:this|that|it)(?=\s*(?:[.,;!]|\Z|for|when|next)))",
+    r"\A\W*(?:(?:and|but|again|please|always)[,\s]+)*(?:(?:do|keep|treat|apply) (?:doing )?"
+    r"(?:this|that|it|so|the same|them)\b|(?:remember|note) (?:this|that|it)"
+    r"(?=\s*(?:[.,;!]|\Z|for|when|next))|(?:i|we) (?:\w+ ){0,2}?(?:like|prefer|want|need|do|have|"
+    r"keep|use) (?:it|them|this|that|these|those) (?:that|this|the same) way\b)",
     re.IGNORECASE,
 )
+_THAT_WAY = re.compile(r"\b(?:that|this|the same) way\b|\blike (?:this|that)\b", re.IGNORECASE)
+COMPLAINT = re.compile(r"\b(?:again|still|once more|yet again)\b(?! in future)", re.IGNORECASE)
+"""What somebody found wrong once more: the state at hand, and no rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +212,11 @@ def is_question(sentence: str) -> bool:
 def points_back(sentence: str) -> bool:
     """True for "do this every time": an instruction whose object is the sentence beside it."""
     return bool(_POINTS_BACK.match(sentence))
+
+
+def endorses(clause: str) -> bool:
+    """True for "I always like them that way": what was said beside it is meant to last."""
+    return points_back(clause) and (bool(_THAT_WAY.search(clause)) or bool(STANDING.search(clause)))
 
 
 def is_anaphoric(sentence: str) -> bool:

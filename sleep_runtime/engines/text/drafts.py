@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sleep_runtime.core.observation import Claim, Durability, NoteKind
 from sleep_runtime.engines.text import cues, forms, slots
 from sleep_runtime.engines.text.sentences import clauses, prose, sentences
-from sleep_runtime.engines.text.statement import fit, shorten, with_facets
-from sleep_runtime.engines.text.words import content
+from sleep_runtime.engines.text.statement import fit, shorten, with_facets, without_place
+from sleep_runtime.engines.text.words import FRAME, content, stem
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,14 @@ class _Turn:
 
 @dataclass(frozen=True, slots=True)
 class _Clause:
+    """One clause that may be a lesson. ``endorsed``: the speaker says beside it that it lasts."""
+
     text: str
     whole: str
     cues: cues.Cues
     form: forms.Form
     turn: _Turn
+    endorsed: bool = False
 
     @property
     def about(self) -> dict[str, str]:
@@ -54,19 +57,46 @@ def lessons(text: str, *, correction: bool, about: dict[str, str]) -> list[Lesso
     found: list[Lesson] = []
     for clause in _candidates(_Turn(own, correction, about)):
         lesson = _judge(clause)
-        if lesson is not None and lesson.claim not in [known.claim for known in found]:
-            found.append(lesson)
+        if lesson is not None:
+            _note(found, lesson)
     return found
+
+
+def _note(found: list[Lesson], lesson: Lesson) -> None:
+    """Add a lesson, unless it echoes one before; then it may only say that that one lasts."""
+    for index, known in enumerate(found):
+        if echoes(lesson.claim, known.claim):
+            if known.durability is Durability.UNCLEAR:
+                found[index] = replace(known, durability=lesson.durability, why=lesson.why)
+            return
+    found.append(lesson)
 
 
 def _candidates(turn: _Turn) -> Iterator[_Clause]:
     parts = sentences(turn.own)
     said = [cues.read(part) for part in parts]
     spread = _spread(parts, said)
+    topic, aside, any_before = "", False, False
     for part, own_cues in zip(parts, said, strict=True):
-        if own_cues.hedged or _says_nothing(part):
-            continue
-        yield from _of_sentence(part, spread, turn)
+        if not (own_cues.hedged or _says_nothing(part)):
+            for clause in _of_sentence(_pointed(part, topic), spread, turn):
+                if not (aside and any_before and clause.form in _REMARKS):
+                    any_before = True
+                    yield clause
+        topic, aside = forms.topic_of(shorten(part)), part.endswith(";")
+
+
+_REMARKS = frozenset({forms.Form.FACT, forms.Form.FRAGMENT})
+"""What only explains the lesson that stands before it, unless it is coordinated with it."""
+_IT = re.compile(
+    r"(\A\W*(?:(?:always|never|please|just|only|don'?t|do not)\s+)*[a-z]+\s+)(?:it|them)\b",
+    re.IGNORECASE,
+)
+
+
+def _pointed(part: str, topic: str) -> str:
+    """The sentence with the thing the one before was about in the place of its *it*."""
+    return _IT.sub(lambda match: match[1] + topic, part) if topic else part
 
 
 def _says_nothing(part: str) -> bool:
@@ -91,28 +121,41 @@ def _spread(parts: list[str], said: list[cues.Cues]) -> cues.Cues:
 
 
 def _of_sentence(part: str, spread: cues.Cues, turn: _Turn) -> Iterator[_Clause]:
-    pieces = clauses(part)
+    split = clauses(part)
+    pieces = [piece.text for piece in split]
     each = [cues.read(piece) for piece in pieces]
+    endorsed = any(map(cues.endorses, pieces))
     whole = cues.Cues(
         one_off=spread.one_off or _reaches(pieces, [cue.one_off for cue in each]),
-        standing=spread.standing or each[0].standing,
+        standing=spread.standing or endorsed or each[0].standing,
         hedged=False,
         past=False,
     )
-    for piece, own in zip(pieces, each, strict=True):
-        text = shorten(piece)
-        form = forms.form_of(
-            text, _facets(turn), bare=turn.correction, lasting=own.standing or spread.standing
-        )
-        if form is None or cues.read(text).past:
+    told = False
+    for piece, own in zip(split, each, strict=True):
+        text = shorten(piece.text)
+        lasting = own.standing or spread.standing or endorsed
+        form = _form(piece.text, turn, lasting=lasting, endorsed=endorsed)
+        if form is None or (told and piece.aside and form in _REMARKS):
             continue
+        told = True
         merged = cues.Cues(
             one_off=own.one_off or (whole.one_off and not own.standing),
             standing=own.standing or whole.standing,
             hedged=False,
             past=False,
         )
-        yield _Clause(text, part, merged, form, turn)
+        yield _Clause(text, part, merged, form, turn, endorsed)
+
+
+def _form(piece: str, turn: _Turn, *, lasting: bool, endorsed: bool) -> forms.Form | None:
+    """The form of a clause that may teach something."""
+    text = shorten(piece)
+    if cues.endorses(piece) or cues.read(text).past:
+        return None
+    form = forms.form_of(text, _facets(turn), bare=turn.correction or endorsed, lasting=lasting)
+    complains = not lasting and cues.COMPLAINT.search(piece)
+    return None if complains and form in _REMARKS else form
 
 
 def _facets(turn: _Turn) -> dict[str, str] | None:
@@ -171,16 +214,32 @@ def _fitted(text: str, about: dict[str, str]) -> str:
     return with_facets(statement, about) if statement else ""
 
 
+def echoes(claim: Claim, known: Claim) -> bool:
+    """True when ``claim`` only says again, or from the other side, what ``known`` says.
+
+    "We never use reported" beside "figures are adjusted": a choice without a thing it is made
+    for, on the property the other answers.
+    """
+    if claim == known:
+        return True
+    if not claim.aspect or claim.aspect != known.aspect or claim.about != known.about:
+        return False
+    parsed = slots.parse(_without_facet_topic(claim.statement, claim.about))
+    idle = FRAME | {stem(parsed.verb), *_facet_words(claim.about)}
+    left = {token for token in content(parsed.core) if token not in idle}
+    chosen = set(content(claim.value))
+    if not left <= chosen or len(chosen) != 1:
+        return False
+    return parsed.negated or chosen <= set(content(known.statement))
+
+
 def _own_content(text: str, about: dict[str, str]) -> list[str]:
-    facets = {token for value in about.values() for token in content(value)}
+    facets = _facet_words(about)
     return [token for token in content(text) if token not in facets]
 
 
-_THIS_PLACE = re.compile(
-    r"\b(?:for|at|on|in|with) (?:this|our) (?:account|client|customer|team|project|company|"
-    r"repo)\b,?\s*",
-    re.IGNORECASE,
-)
+def _facet_words(about: dict[str, str]) -> set[str]:
+    return {token for value in about.values() for token in content(value)}
 
 
 def _without_facet_topic(text: str, about: dict[str, str]) -> str:
@@ -196,14 +255,14 @@ def _without_facet_topic(text: str, about: dict[str, str]) -> str:
             text,
             flags=re.IGNORECASE,
         )
-    return _THIS_PLACE.sub("", text).strip() or "-"
+    return without_place(text) or "-"
 
 
 def _durability(clause: _Clause) -> tuple[Durability, str] | None:
     said = clause.cues
     if said.one_off:
         return Durability.ONE_OFF, f"{clause.form.value}, but only for this occasion"
-    if said.standing and clause.form is not forms.Form.FRAGMENT:
+    if said.standing and (clause.endorsed or clause.form is not forms.Form.FRAGMENT):
         return Durability.STANDING, f"{clause.form.value}, said to hold from now on"
     specific = forms.is_specific(clause.text)
     if clause.turn.correction:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from itertools import pairwise
 
 from sleep_runtime.engines.text import slots
 from sleep_runtime.engines.text.lexicon import (
@@ -78,6 +79,7 @@ _BARE_PRONOUN = word_set(
     """it this that these those they he she you there here them one what which i who
     something anything everything nothing"""
 )
+_POINTING = word_set("this that these those")
 _DEICTIC = re.compile(
     r"\b(?:(?:this|that)\b(?! (?:repo|repository|project|team|account|client|customer|company|"
     r"codebase|"
@@ -136,12 +138,19 @@ def _declared(text: str, about: dict[str, str] | None, *, bare: bool, lasting: b
         return Form.FACT if known else None
     if (
         bare
-        and not _told(text)
+        and not (_told(text) or _tells(text))
         and not _STORY.search(text)
         and (_LABELLED.match(text) or len(content(text)) >= 2)
     ):
         return Form.FRAGMENT
     return None
+
+
+def topic_of(text: str) -> str:
+    """What a statement of fact is about, as said; "" where it is none or only a pronoun."""
+    fact = _FACT.match(text)
+    known = fact is not None and _named(fact["subject"]) and not _DEICTIC.search(fact["subject"])
+    return fact["subject"] if fact is not None and known else ""
 
 
 def _imperative(text: str) -> Form | None:
@@ -158,6 +167,8 @@ def _imperative(text: str) -> Form | None:
     follower = found[1] if len(found) > 1 else ""
     if follower in _AFTER_NOUN or verb in FUNCTION_WORDS:
         return None
+    if follower in {"me", "us"}:
+        return Form.TASK
     if verb not in ALL_VERBS:
         if led:
             return Form.IMPERATIVE
@@ -201,12 +212,17 @@ def _is_plain(subject: str) -> bool:
     """A short noun group: "commit messages", not "use charts for things that"."""
     found = [word.lower() for word in words(subject)]
     inner = set(found[1:]) & (FUNCTION_WORDS | PREPOSITIONS)
-    return 0 < len(found) <= 4 and not inner and found[0] not in _BARE_PRONOUN | _LEADS
+    return 0 < len(found) <= 4 and not inner and not _bare_pronoun(found) and found[0] not in _LEADS
 
 
 def _named(subject: str) -> bool:
     found = [word.lower() for word in words(subject)]
-    return bool(found) and not _BARE_PRONOUN & set(found[:1]) and len(found) <= 9
+    return bool(found) and not _bare_pronoun(found) and len(found) <= 9
+
+
+def _bare_pronoun(found: list[str]) -> bool:
+    """True for "this", not for "these figures"."""
+    return found[0] in _BARE_PRONOUN - (_POINTING if len(found) > 1 else frozenset())
 
 
 _VAGUE_VERBS = word_set("has have does do go goes see sees read reads")
@@ -227,6 +243,18 @@ def _told(text: str) -> bool:
     """A story or an opinion about someone rather than a rule: begins with a bare pronoun."""
     first = words(text[:40])
     return bool(first) and first[0].lower() in _BARE_PRONOUN
+
+
+_DETERMINER = word_set("the a an its our their his her my your this that no any it them us")
+
+
+def _tells(text: str) -> bool:
+    """A sentence with a verb in the third person: "the annual view hides the season"."""
+    found = [word.lower() for word in words(text)]
+    return any(
+        word in {"has", "does"} or (word.endswith("s") and follower in _DETERMINER)
+        for word, follower in pairwise(found[1:])
+    )
 
 
 def names_facet(text: str, about: dict[str, str]) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
+from sleep_runtime.engines.text.cues import endorses
 from sleep_runtime.engines.text.lexicon import ALL_VERBS, PREPOSITIONS, word_set
 from sleep_runtime.engines.text.statement import OMITTED
 from sleep_runtime.engines.text.words import words
@@ -27,9 +29,19 @@ _CODE_LINE = re.compile(
     r"import [\w.]+\s*$)"
 )
 _SENTENCE_END = re.compile(r"([.!?]+)(?:[\"'”)]*)\s+|\n+|;\s+")
-_ABBREVIATION = re.compile(
-    r"\b(?:e\.g|i\.e|vs|approx|etc|cf|no|mr|mrs|ms|dr|inc|ltd|co|fig|incl|excl)$"
+_SHORTENED = re.compile(
+    r"\b(?:e\.g|i\.e|vs|cf|viz|approx|adj|avg|est|incl|excl|prelim|consol|norm|ann|fig|figs|eq|sec|"
+    r"ch|pp|mr|mrs|ms|dr|prof|st|q)$",
+    re.IGNORECASE,
 )
+"""Shortened words that something always follows."""
+_SOMETIMES_LAST = re.compile(
+    r"\b(?:etc|inc|ltd|co|corp|dept|resp|max|min|temp|tbl|col|cols|ref|refs|vol|op|ext|no|nos|p|"
+    r"rev|ver|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)$",
+    re.IGNORECASE,
+)
+"""Shortened words that may end a sentence: a capital after them begins the next one."""
+_COUNTED = re.compile(r"(?:nos?|p|ch|col|vol|ref|ver|rev)$", re.IGNORECASE)
 
 
 def prose(text: str) -> str:
@@ -50,7 +62,8 @@ def sentences(text: str) -> list[str]:
     """Sentences with their end mark, in order. Unusual abbreviations may split one in two."""
     found, start = [], 0
     for match in _SENTENCE_END.finditer(text):
-        if match[1] == "." and _abbreviated(text[max(start, match.start() - 8) : match.start()]):
+        before, after = text[max(start, match.start() - 10) : match.start()], text[match.end() :]
+        if match[1] == "." and "\n" not in match[0] and _abbreviated(before, after[:20]):
             continue
         found.append(text[start : match.end()].strip())
         start = match.end()
@@ -58,8 +71,15 @@ def sentences(text: str) -> list[str]:
     return [sentence for sentence in found if sentence]
 
 
-def _abbreviated(before: str) -> bool:
-    return bool(_ABBREVIATION.search(before.lower()))
+def _abbreviated(before: str, after: str) -> bool:
+    if _SHORTENED.search(before):
+        return True
+    if _COUNTED.search(before):
+        return after[:1].isdigit()
+    return bool(_SOMETIMES_LAST.search(before)) and not _CAPITALISED.match(after)
+
+
+_CAPITALISED = re.compile(r"[A-Z](?:[a-z]|\s|\Z)")
 
 
 _JOINT = re.compile(
@@ -76,6 +96,14 @@ _NEGATED = re.compile(
     r"\b(?:don'?t|do not|never|avoid|stop|shouldn't|must not|without)\b", re.IGNORECASE
 )
 _LINKING = re.compile(r"\b(?:and|then|also|plus)\b", re.IGNORECASE)
+_REMARK = re.compile(
+    r"(?:this|that|it|these|those|they)(?: ones?)?\s+(?:is|are|was|were|has|have|had|does|do|did|"
+    r"looks?|still|isn't|aren't|hasn't|goes|comes)\b(?! to\b)",
+    re.IGNORECASE,
+)
+_VERBLESS = re.compile(
+    r"(?:the|our|my|all|every)\s+(?:[\w-]+\s+){1,3}?(?:always|never|only)\s+[\w-]+", re.IGNORECASE
+)
 _LEADS = word_set("please always never don't also just then only kindly do not dont")
 _NEW_SUBJECT = re.compile(
     r"(?:(?:i|we|they|you|our|my|the|all|every|each|it)\b(?:\s+[\w'\u2019/-]+){0,4}?\s+(?:should|"
@@ -87,26 +115,38 @@ _NEW_SUBJECT = re.compile(
 )
 
 
-def clauses(sentence: str) -> list[str]:
+class Piece(NamedTuple):
+    """A clause of a sentence. ``aside``: nothing coordinates it with the clause before it."""
+
+    text: str
+    aside: bool = False
+
+
+def clauses(sentence: str) -> list[Piece]:
     """The coordinated clauses of a sentence that each say something of their own.
 
     A clause is only cut off where the part before has a predicate and the part after begins like
-    an instruction or a new subject. A condition or a negation that could reach over the joint
-    keeps the sentence whole: cutting there could turn its meaning round.
+    an instruction or a new subject, where a verb is left out that was just said, and before a
+    remark on the thing at hand. A condition or a negation that could reach over the joint keeps
+    the sentence whole: cutting there could turn its meaning round.
     """
     if _CONDITIONAL.match(sentence):
-        return [sentence]
-    parts, start = [], 0
+        return [Piece(sentence)]
+    parts, start, aside = [], 0, False
     for joint in _JOINT.finditer(sentence):
         left, right = sentence[start : joint.start()], sentence[joint.end() :]
         if _separable(left, right, joint[0]):
-            parts.append(left.strip())
-            start = joint.end()
-    parts.append(sentence[start:].strip())
-    return [part for part in parts if part]
+            parts.append(Piece(left.strip(), aside))
+            start, aside = joint.end(), not _LINKING.search(joint[0])
+    parts.append(Piece(sentence[start:].strip(), aside))
+    return [part for part in parts if part.text]
 
 
 def _separable(left: str, right: str, joint: str) -> bool:
+    if _REMARK.match(right) or endorses(right):
+        return bool(left.strip())
+    if _VERBLESS.match(right) and _LINKING.search(joint):
+        return len(left.split()) > 1
     if not has_predicate(left):
         return False
     if _NEW_SUBJECT.match(right):

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from sleep_runtime.engines.text.contrast import contrast
 from sleep_runtime.engines.text.cues import ONE_OFF, STANDING
 from sleep_runtime.engines.text.lexicon import (
     ALL_VERBS,
@@ -18,6 +19,7 @@ from sleep_runtime.engines.text.lexicon import (
 )
 from sleep_runtime.engines.text.words import (
     WORD,
+    abbreviations,
     canonical,
     fold_repeats,
     glue_repeats,
@@ -35,51 +37,16 @@ _WHEN_FIRST = re.compile(
 _WHEN_LAST = re.compile(rf"[\s,]+({_WHEN}\s+.{{2,160}})\Z", re.IGNORECASE | re.DOTALL)
 _REASON = re.compile(
     r"[\s,;\u2013—-]+(?:because|since|so that|otherwise|or else|or it|it breaks|as it|"
-    r"as they)\b.*\Z|,\s+(?:the|it|they|this|that|we|i|you)\s+[^,]{3,}\Z",
-    re.IGNORECASE | re.DOTALL,
-)
-_AUXILIARY_BEFORE_NOT = re.compile(
-    r"(?:do|does|did|should|must|is|are|was|were|will|would|can|could|may|might|has|have|please|"
-    r"or|if|why|ought|need)\s*\Z",
-    re.IGNORECASE,
-)
-_NOT = re.compile(
-    r"(?P<comma>\s*[,;(—\u2013-]\s*(?:and |but )?|\s+(?:and |but )?)(?:not|never|no longer|"
-    r"no)\s+(?=\w)",
-    re.IGNORECASE,
-)
-_INSTEAD = re.compile(
-    r"[\s,(]+(?:instead of|rather than|as opposed to|in place of|"
-    r"in lieu of)\s+(?P<no>[^,;)]{1,80})",
-    re.IGNORECASE,
-)
-_INSTEAD_FIRST = re.compile(
-    r"\A(?:instead of|rather than)\s+(?P<no>[^,;]{1,80}),\s*(?P<yes>.+)\Z",
+    r"as they|so (?:we|they|it|this|that|i)|as (?:in|on|for|with) (?:all|the|our))\b.*\Z|"
+    r",\s+(?:the|it|they|this|that|we|i|you)\s+[^,]{3,}\Z",
     re.IGNORECASE | re.DOTALL,
 )
 _ADJUNCT_FIRST = re.compile(
     r"\A((?:before|after)\b[^,]{2,60}),\s*(.+)\Z", re.IGNORECASE | re.DOTALL
 )
-_NOT_BUT = re.compile(
-    r"\A(?P<head>.*?)\bnot\s+(?P<no>[^,;]{1,60}?),?\s+but\s+(?:rather\s+)?(?P<yes>[^,;]+)",
-    re.IGNORECASE | re.DOTALL,
+_NOT_FIRST = re.compile(
+    r"\Anot\s+(?P<no>[^,;:]{1,60}),\s*(?:but\s+|rather\s+)?(?P<yes>[^,;:]+)\Z", re.IGNORECASE
 )
-_FROM_TO = re.compile(
-    r"\A(?P<head>.*?)\b(?:switch|change|move|migrate|convert)(?:ed|d|"
-    r"s)?\s+(?:(?P<what>[\w' -]{1,40}?)\s+)?(?:(?:over|away|"
-    r"back)\s+)?from\s+(?P<no>[^,;]{1,60}?)\s+to\s+(?P<yes>[^,;]+)",
-    re.IGNORECASE | re.DOTALL,
-)
-_REPLACE = re.compile(
-    r"\A(?P<head>.*?)\b(?:replace|swap)\s+(?P<no>[^,;]{1,60}?)\s+(?:with|by|for)\s+(?P<yes>[^,;]+)",
-    re.IGNORECASE | re.DOTALL,
-)
-_PREFER_OVER = re.compile(
-    r"\b(?:prefer|prefers|favou?rs?|like|pick|choose|use)\s+(?P<yes>[^,;]{1,60}?)\s+(?:over|"
-    r"to)\s+(?P<no>[^,;]{1,60})\Z",
-    re.IGNORECASE,
-)
-_TAIL = re.compile(r"\s+(?:for|in|on|when|if|because|at|with)\s+.*\Z", re.IGNORECASE | re.DOTALL)
 _NEGATION = re.compile(
     r"\b(?:don'?t|do not|does not|doesn'?t|never|not|no|without|can'?t|cannot|must ?n['o]t|"
     r"shouldn'?t|won'?t|isn'?t|"
@@ -92,7 +59,7 @@ _NEGATION = re.compile(
 _MODAL = re.compile(
     r"\A(?P<subject>(?:[^,;:]{1,80}?))\s+(?:should|must|shall|needs? to|ha(?:s|ve) to|ought to|"
     r"is to|are to|will|can only|"
-    r"shouldn'?t|mustn'?t|is|are|isn'?t|aren'?t|go(?:es)?)\s+(?P<rest>.+)\Z",
+    r"shouldn'?t|mustn'?t|is|are|isn'?t|aren'?t|go(?:es)?|runs?)\s+(?P<rest>.+)\Z",
     re.IGNORECASE | re.DOTALL,
 )
 _SUBJECT_VERB = re.compile(
@@ -143,10 +110,12 @@ class Slots:
 @lru_cache(maxsize=8192)
 def parse(text: str) -> Slots:
     """The slots of a shortened clause. Closed patterns; what they do not fit stays empty."""
-    whole = glue_repeats(text.replace("\u2019", "'").strip())
+    whole = _NOT_FIRST.sub(
+        r"\g<yes>, not \g<no>", glue_repeats(text.replace("\u2019", "'").strip())
+    )
     rest, when = _condition(_REASON.sub("", whole))
-    core, rejected = _contrast(_ADJUNCT_FIRST.sub(r"\2 \1", rest))
-    core = _trim(STANDING.sub(" ", ONE_OFF.sub(" ", core)) if _cue_free(core) else core)
+    kept, rejected = contrast(_ADJUNCT_FIRST.sub(r"\2 \1", rest))
+    core = _trim(STANDING.sub(" ", ONE_OFF.sub(" ", kept)) if _cue_free(kept) else kept)
     subject, value, verb, link = _predicate(core)
     return Slots(
         subject=unglue(_noun(subject))[:120],
@@ -155,7 +124,7 @@ def parse(text: str) -> Slots:
         when=unglue(_trim(when))[:200],
         rejected=unglue(_noun(rejected)),
         core=unglue(core),
-        negated=_negated(core if rejected else rest),
+        negated=_negated(kept),
         verb=verb,
         link=link,
     )
@@ -175,45 +144,6 @@ def _condition(text: str) -> tuple[str, str]:
             if len(rest.split()) >= 2:
                 return rest, match[1]
     return text, ""
-
-
-def _contrast(text: str) -> tuple[str, str]:
-    """The text without what it rejects, and what it rejects."""
-    for pattern in (_INSTEAD_FIRST, _NOT_BUT, _FROM_TO, _REPLACE):
-        match = pattern.search(text)
-        if match is not None:
-            found = match.groupdict()
-            head = f"{found.get('head') or ''} {found.get('what') or ''}".strip()
-            return f"{head} {found['yes']}".strip(), found["no"]
-    match = _INSTEAD.search(text)
-    if match is not None:
-        return _cut(text, match.start(), match.end(), match["no"])
-    match = _PREFER_OVER.search(text)
-    if match is not None:
-        return text[: match.end("yes")], match["no"]
-    return _not_part(text)
-
-
-def _not_part(text: str) -> tuple[str, str]:
-    for match in _NOT.finditer(text):
-        before = text[: match.start()]
-        joint = match["comma"].strip()
-        if not before.strip() or _AUXILIARY_BEFORE_NOT.search(before):
-            continue
-        if not joint and not match[0].strip().lower().startswith("not"):
-            continue
-        end = text.find(",", match.end())
-        stop = end if end > 0 else len(text)
-        return _cut(text, match.start(), stop, text[match.end() : stop])
-    return text, ""
-
-
-def _cut(text: str, start: int, stop: int, rejected: str) -> tuple[str, str]:
-    """Take out the rejected part; a phrase that follows it ("… for charts") belongs to the core."""
-    tail = _TAIL.search(rejected)
-    if tail is None:
-        return f"{text[:start]} {text[stop:]}".strip(), rejected
-    return f"{text[:start]} {tail[0]} {text[stop:]}".strip(), rejected[: tail.start()]
 
 
 def _negated(text: str) -> bool:
@@ -329,15 +259,20 @@ def _object(rest: str, verb: str) -> tuple[str, str]:
     noun, link, complement = words[:split], words[split].lower(), words[split + 1 :]
     if link == "for":
         return _for_phrase(noun, complement, verb)
-    if (
-        link in {"in", "on"}
-        and noun
-        and _counts(noun[0])
-        and _answers(complement) in {"", "format"}
-    ):
+    if link in {"in", "on"} and _is_answer(noun) and _answers(complement) in {"", "format"}:
         return " ".join(complement), " ".join(noun)
     answer = complement if link in _DROPPED else words[split:]
     return " ".join(noun), " ".join(answer)
+
+
+def _is_answer(words: list[str]) -> bool:
+    """True for a phrase that names no thing: a count, or a colour and its shade."""
+    if not words:
+        return False
+    plain = [word.lower() for word in words]
+    return _counts(words[0]) or (
+        _aspect_word(plain[-1]) == "colour" and all(word in _SHADES for word in plain[:-1])
+    )
 
 
 def _is_link(word: str, follower: str) -> bool:
@@ -368,6 +303,11 @@ def _modified(words: list[str], verb: str) -> tuple[str, str]:
     """A bare phrase: its last word is the thing and the rest the choice, or the other way."""
     if not words:
         return "", ""
+    if "of" in words[1:-1]:
+        cut = words.index("of", 1)
+        return " ".join(words[cut + 1 :]), " ".join(words[:cut])
+    if words[-1].lower() in {"one", "ones"} and _aspect_word(words[-2] if words[1:] else ""):
+        words = words[:-1]
     if len(words) == 1:
         word = words[0]
         return ("", word) if _aspect_word(word) else (word, word)
@@ -406,6 +346,7 @@ def _link(rest: str) -> str:
 
 def aspect_of(value: str) -> str:
     """The property a value answers, from closed families of values; "" when none is known."""
+    shortened = abbreviations(value)
     for word in WORD.findall(fold_repeats(value)):
         found = ASPECT_OF.get(word.lower())
         if found:
@@ -413,7 +354,16 @@ def aspect_of(value: str) -> str:
         for token in canonical(word):
             if token in ASPECT_OF:
                 return ASPECT_OF[token]
+            if token in shortened and (aspect := _aspect_begun(token)):
+                return aspect
     return ""
+
+
+@lru_cache(maxsize=1024)
+def _aspect_begun(token: str) -> str:
+    """The one family that has a word beginning so; "" for none or several."""
+    found = {aspect for word, aspect in ASPECT_OF.items() if word.startswith(token)}
+    return found.pop() if len(found) == 1 else ""
 
 
 def _has_noun(subject: str) -> bool:

@@ -115,6 +115,18 @@ def without_reason(text: str) -> str:
     return _REASON.sub("", text).strip(_EDGES)
 
 
+_THIS_PLACE = re.compile(
+    r"\b(?:for|at|on|in|with) (?:this|our) (?:account|client|customer|team|project|company|"
+    r"repo)\b,?\s*",
+    re.IGNORECASE,
+)
+
+
+def without_place(text: str) -> str:
+    """The text without "for this account": a claim's facets say which one is meant."""
+    return _THIS_PLACE.sub("", text).strip() or text
+
+
 def fit(text: str) -> str:
     """The text in at most ``MAX_WORDS`` words: without its reason if need be, else nothing.
 

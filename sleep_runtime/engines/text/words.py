@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from sleep_runtime.engines.text.lexicon import (
+    FILLER_NOUNS,
+    FRAME_VERBS,
     FUNCTION_WORDS,
     NUMBER_WORDS,
     PREPOSITIONS,
@@ -16,6 +18,7 @@ from sleep_runtime.engines.text.lexicon import (
 WORD = re.compile(r"[$€£¥]|[^\W_](?:\w|[.,/:+#&@'\u2019*-](?=\w))*[%#+]?|%|\w+")
 _NUMBER = re.compile(r"[$€£¥]?\d")
 _REPEATED = re.compile(r"\b([a-z]+)[\s-]+(over|by|to|on|for)[\s-]+\1\b", re.IGNORECASE)
+_SAME_STEP = {"on": "o", "by": "o"}
 _POSSESSIVE = re.compile(r"['\u2019]s$|['\u2019]$")
 _IRREGULAR = {
     "analyses": "analysis",
@@ -131,8 +134,16 @@ def _number(plain: str) -> tuple[str, ...]:
 
 
 def fold_repeats(text: str) -> str:
-    """``quarter over quarter`` and ``side-by-side`` as the initialism people write for them."""
-    return _REPEATED.sub(lambda m: f"{m[1][0]}{m[2][0]}{m[1][0]}".lower(), text)
+    """``quarter over quarter`` as the initialism people write for it.
+
+    *Over*, *on* and *by* say the same between two equal words.
+    """
+    return _REPEATED.sub(_initials, text)
+
+
+def _initials(match: re.Match[str]) -> str:
+    word, joint = match[1].lower(), match[2].lower()
+    return word[0] + _SAME_STEP.get(joint, joint[0]) + word[0]
 
 
 _GLUE = "\ue000"
@@ -156,16 +167,25 @@ def tokens(text: str) -> tuple[str, ...]:
 def content(text: str) -> tuple[str, ...]:
     """Canonical tokens without function words."""
     kept: list[str] = []
-    for word in _trailing_one_dropped(words(fold_repeats(text))):
+    found = list(_trailing_one_dropped(words(fold_repeats(text))))
+    for index, word in enumerate(found):
         lower = word.lower().replace("\u2019", "'")
         if (lower not in FUNCTION_WORDS and lower not in PREPOSITIONS) or lower in _KEPT:
             kept.extend(canonical(word))
+        elif lower == "on" and _switches(found, index):
+            kept.append(lower)
     return tuple(kept)
 
 
-_KEPT = frozenset(
-    {"before", "after", "without", "on", "off", "above", "below", "including", "excluding"}
-)
+def _switches(found: Sequence[str], index: int) -> bool:
+    """*On* is a state after a verb of switching and at the end; else a preposition."""
+    return index == len(found) - 1 or (index > 0 and found[index - 1].lower() in _SWITCHING)
+
+
+_SWITCHING = frozenset({"turn", "turns", "turned", "switch", "switches", "switched"})
+
+
+_KEPT = frozenset({"before", "after", "without", "off", "above", "below", "including", "excluding"})
 _COUNTED = frozenset({"one"})
 
 
@@ -178,6 +198,10 @@ def _trailing_one_dropped(found: Sequence[str]) -> Iterable[str]:
                 yield "1"
         else:
             yield word
+
+
+FRAME = frozenset(stem(SYNONYMS.get(word, word)) for word in FRAME_VERBS | FILLER_NOUNS)
+"""Tokens that carry an instruction and add nothing to it."""
 
 
 def is_number(token: str) -> bool:
@@ -220,3 +244,11 @@ def initials_match(short: str, long: Sequence[str]) -> bool:
     return len(short) == len(long) >= 2 and all(
         word.startswith(letter) for letter, word in zip(short, long, strict=True)
     )
+
+
+_ABBREVIATED = re.compile(r"\b([a-z]{2,6})\.(?=\s+\S)", re.IGNORECASE)
+
+
+def abbreviations(text: str) -> frozenset[str]:
+    """Canonical tokens of the words a text shortens with a period inside it ("adj. EBITDA")."""
+    return frozenset(token for found in _ABBREVIATED.findall(text) for token in canonical(found))

@@ -160,6 +160,8 @@ def _last(tx: sa.Connection, scope: Scope) -> Run | None:
 
 
 def _resume(tx: sa.Connection, run: Run, lease: Lease, *, now: datetime) -> Run:
+    """Go on with a run. Only one that its owner dropped counts as a failed attempt."""
+    failed = run.state is not RunState.YIELDED
     return change(
         tx,
         run,
@@ -167,7 +169,7 @@ def _resume(tx: sa.Connection, run: Run, lease: Lease, *, now: datetime) -> Run:
         stood_at=None,
         epoch=lease.epoch,
         owner=lease.owner,
-        attempts=run.attempts + 1,
+        attempts=run.attempts + failed,
         updated_at=now,
     )
 
@@ -332,13 +334,20 @@ def yield_run(
     *,
     now: datetime,
     policy: TriggerPolicy,
+    failed: bool = False,
 ) -> Run:
     """Stop where the run stands; it is due again after the cool-down."""
     run = held(tx, lease, run_id)
     if run.state is RunState.YIELDED or run.state.terminal:
         return run
     done = change(
-        tx, run, state=RunState.YIELDED, stood_at=run.state, reason=reason, updated_at=now
+        tx,
+        run,
+        state=RunState.YIELDED,
+        stood_at=run.state,
+        attempts=run.attempts + failed,
+        reason=reason,
+        updated_at=now,
     )
     _cool_down(tx, run.scope, now=now, policy=policy)
     return done

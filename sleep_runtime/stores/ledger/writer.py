@@ -181,9 +181,13 @@ class SqliteLedger:
         with self._write() as tx:
             return runs.projected(tx, run_id, now=now, policy=self._policy)
 
-    def yield_run(self, lease: Lease, run_id: str, reason: str, *, now: datetime) -> Run:
+    def yield_run(
+        self, lease: Lease, run_id: str, reason: str, *, now: datetime, failed: bool = False
+    ) -> Run:
         with self._write() as tx:
-            return runs.yield_run(tx, lease, run_id, reason, now=now, policy=self._policy)
+            return runs.yield_run(
+                tx, lease, run_id, reason, now=now, policy=self._policy, failed=failed
+            )
 
     def abandon(self, lease: Lease, run_id: str, reason: str, *, now: datetime) -> Run:
         with self._write() as tx:

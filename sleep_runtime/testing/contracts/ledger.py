@@ -250,6 +250,17 @@ class RunContract:
         resumed = bench.plan(lease, upto=9)
         assert (resumed.state, resumed.stood_at) == (RunState(at), None)
         assert (resumed.id, resumed.counts) == (run.id, run.counts)
+        assert resumed.attempts == 1, "to yield is no failure"
+
+    def test_a_run_that_yields_between_failures_counts_the_failures(
+        self, bench: LedgerBench
+    ) -> None:
+        lease = bench.lease()
+        run = bench.plan(lease, upto=3)
+        assert bench.plan(lease).attempts == 2
+        bench.writer.yield_run(lease, run.id, "pool taken", now=T0)
+        assert bench.plan(lease).attempts == 2
+        assert bench.plan(lease).attempts == 3
 
     def test_a_yielded_run_has_to_be_resumed_first(self, bench: LedgerBench) -> None:
         lease = bench.lease()
