@@ -85,8 +85,9 @@ class IdlePool:
 
     def remove(self) -> None:
         """Give the bundle back. What was under way resumes from its pins later."""
-        if self._group is not None:
-            remove_placement_group(self._group)
+        group = self._group or self._find_group()
+        if group is not None:
+            remove_placement_group(group)
         self.forget()
 
     def _shard(self, scope: Scope) -> int:

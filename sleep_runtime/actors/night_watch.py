@@ -86,13 +86,17 @@ class NightWatch:
         return True
 
     def close(self, grace_s: float) -> int:
-        """Start nothing any more, wait for what is under way. Returns how much was cut short."""
+        """Start nothing any more, wait for what is under way, give the pool back.
+
+        Returns how many runs were cut short; they resume from their pins at the next start.
+        """
         self._stop.set()
         self._wake.set()
         self._thread.join(timeout=grace_s)
         refs = list(self._under_way.values())
-        _, open_runs = ray.wait(refs, num_returns=len(refs), timeout=grace_s) if refs else ([], [])
-        return len(open_runs)
+        _, cut_short = ray.wait(refs, num_returns=len(refs), timeout=grace_s) if refs else ([], [])
+        self._pool.remove()
+        return len(cut_short)
 
     def _watch(self) -> None:
         while not self._stop.is_set():

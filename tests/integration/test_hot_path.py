@@ -362,6 +362,23 @@ def test_a_body_that_is_not_json_is_422(learned: Site) -> None:
     assert "not JSON" in error_of(answer, 422)["reason"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "/v1/search", b"\xff", 400),
+        ("POST", "/v1/search", b"[" * 100_000, 400),
+        ("GET", "/v1/nowhere", b"", 404),
+        ("DELETE", "/v1/search", b"", 405),
+    ],
+    ids=["not UTF-8", "nested too deep", "no such path", "no such method"],
+)
+def test_what_the_framework_refuses_has_the_same_shape(
+    learned: Site, method: str, path: str, body: bytes, status: int
+) -> None:
+    headers = {"content-type": "application/json"}
+    error_of(learned.http.request(method, path, content=body, headers=headers), status)
+
+
 # ---------------------------------------------------------------------------- notes
 
 

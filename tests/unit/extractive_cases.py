@@ -201,7 +201,56 @@ MIXED = (
     ("unrelated", "Northwind uses adjusted EBITDA", "Contoso uses adjusted EBITDA"),
     ("unrelated", "the API returns ISO timestamps", "the API returns paged results"),
 )
-PAIRS = FINANCE + CODING + SUPPORT + OPS + SALES + MIXED
+SHORTHAND = (
+    ("same", "quote fees excl. VAT", "fees should be quoted excluding VAT"),
+    ("same", "prelim. figures go in the annex", "preliminary figures belong in the annex"),
+    ("same", "put alerts on the wall screen", "alerts go on the wall screen"),
+    ("same", "show growth month by month", "growth should be month over month"),
+    ("same", "when you close a ticket, add a root cause", "tickets are closed with a root cause"),
+    (
+        "same",
+        "when you quote a contract, give its clause number",
+        "contracts are always quoted with the clause number",
+    ),
+    ("same", "never use npm", "use pnpm, not npm"),
+    ("same", "not monthly, the report goes out weekly", "send the report weekly"),
+    ("same", "I prefer navy in my tables, this is beige", "I like my tables in navy"),
+    ("same", "all invoices for this client are in EUR", "invoices should be in EUR"),
+    (
+        "same",
+        "I like my slides in dark green",
+        "dark green for my slides please, I always like them that way",
+    ),
+    ("excludes", "quote fees incl. VAT", "quote fees excluding VAT"),
+    ("excludes", "keep the cache on for tests", "keep the cache off for tests"),
+    ("excludes", "turn on the cache", "turn off the cache"),
+    ("excludes", "leave notifications on", "leave notifications off"),
+    ("excludes", "show growth month by month", "show growth year by year"),
+    (
+        "excludes",
+        "when you quote a contract, give its clause number",
+        "never give the clause number when you quote a contract",
+    ),
+    ("excludes", "never use pnpm", "use pnpm, not npm"),
+    ("excludes", "not monthly, the report goes out weekly", "the report goes out monthly"),
+    ("excludes", "I like my slides in dark green", "I prefer light green in my slides"),
+    ("excludes", "memos have max. 10 pages", "memos have min. 10 pages"),
+    (
+        "unrelated",
+        "when you quote a contract, give its clause number",
+        "when you quote a statute, give its clause number",
+    ),
+    ("unrelated", "when exporting, use CSV", "when importing, use CSV"),
+    ("unrelated", "when deploying, run the linter", "run the linter before deploying"),
+    ("unrelated", "never use yarn", "use pnpm, not npm"),
+    ("unrelated", "never push to main", "push to staging, not production"),
+    (
+        "unrelated",
+        "cite the version number of a preprint",
+        "cite the version number of a dataset",
+    ),
+)
+PAIRS = FINANCE + CODING + SUPPORT + OPS + SALES + MIXED + SHORTHAND
 
 # (filed as a correction?, what the person wrote, durability of its drafts in order)
 TURNS: tuple[tuple[bool, str, tuple[str, ...]], ...] = (
@@ -276,4 +325,23 @@ TURNS: tuple[tuple[bool, str, tuple[str, ...]], ...] = (
     (False, "they were discussing whether to drop the discount", ()),
     (False, "ok thanks, have a great weekend", ()),
     (True, "don't quote list prices to resellers", ("standing",)),
+    # remarks beside a lesson, lists, leftovers
+    (True, "headings should be bold, this one isn't", ("standing",)),
+    (True, "the invoice goes out in EUR; the old one hides the tax", ("standing",)),
+    (True, "the deck is in EUR, the appendix is in USD", ("standing", "standing")),
+    (True, "not great, the table is too wide", ()),
+    (True, "the header still says draft", ()),
+    (True, "that is the old file, open the new one", ()),
+    (True, "These totals should be net. For this account we never use gross.", ("standing",)),
+    (True, "the nightly job is slow again. never run it on the main cluster", ("standing",)),
+    (False, "the report is done. don't touch it", ()),
+    (
+        False,
+        "Two rules for tickets: severity goes first, and the owner is always named.",
+        ("standing",) * 2,
+    ),
+    (False, "only for the dry run: hide the footnotes", ("one_off",)),
+    (False, "Show me both versions side by side", ()),
+    (False, "Fix these:\n\nThe parser must never swallow errors. Always log.", ()),
+    (True, "feedback from the client:\nuse ISO dates, not US ones", ("standing",)),
 )

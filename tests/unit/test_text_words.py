@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sleep_runtime.engines.text import cues
-from sleep_runtime.engines.text.sentences import clauses, prose, sentences
+from sleep_runtime.engines.text.prose import prose
+from sleep_runtime.engines.text.sentences import clauses, sentences
 from sleep_runtime.engines.text.slots import parse
 from sleep_runtime.engines.text.statement import fit, shorten, with_facets
 from sleep_runtime.engines.text.words import content, decisive_terms
@@ -22,6 +23,8 @@ from sleep_runtime.engines.text.words import content, decisive_terms
         ("PRs", "PR"),
         ("thirty days", "30 day"),
         ("reports", "reporting"),
+        ("quarter by quarter", "quarter on quarter"),
+        ("on the wall", "at the wall"),
     ],
 )
 def test_spellings_of_one_thing_have_one_form(one: str, other: str) -> None:
@@ -29,7 +32,8 @@ def test_spellings_of_one_thing_have_one_form(one: str, other: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("adjusted", "reported"), ("1.5", "15"), ("npm", "pnpm"), ("gross", "net")]
+    ("one", "other"),
+    [("adjusted", "reported"), ("1.5", "15"), ("npm", "pnpm"), ("gross", "net"), ("on", "off")],
 )
 def test_different_things_stay_different(one: str, other: str) -> None:
     assert content(one) != content(other)
@@ -62,8 +66,35 @@ def test_sentences_keep_abbreviations_and_versions_whole() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("use adj. EBITDA, not reported", 1),
+        ("fees are approx. EUR 5m", 1),
+        ("the fees are approx. Use exact ones.", 2),
+        ("see no. 5 for that", 1),
+        ("no. use the template", 2),
+        ("we ship on Tues. and Thurs. only", 1),
+        ("put it in fig. 3, e.g. on top", 1),
+        ("prices incl. VAT vs. prices without", 1),
+        ("add totals, taxes etc. Then stop.", 2),
+    ],
+)
+def test_a_period_that_shortens_a_word_ends_no_sentence(text: str, count: int) -> None:
+    assert len(sentences(text)) == count
+
+
+def test_what_is_handed_over_is_somebody_elses() -> None:
+    assert "must" not in prose("Please fix these findings:\n\nThe cache must never be shared.")
+    assert "must" in prose("Our rules for these errors:\n\nThe cache must never be shared.")
+    assert "must" not in prose("all ok\n- " + "the cache must never be shared " * 6)
+    assert "command" not in prose("zsh: command not found: foo\nuse teal")
+
+
+@pytest.mark.parametrize(
     ("sentence", "count"),
     [
+        ("Adjusted EBITDA, and the waterfall always quarter over quarter", 2),
+        ("I prefer teal in my charts, this is grey", 2),
         ("use adjusted EBITDA, and run the waterfall quarter over quarter", 2),
         ("adjusted EBITDA, not reported", 1),
         ("just for this draft, leave out the appendix", 1),

@@ -140,6 +140,8 @@ def _relation(a: Reading, b: Reading, cosine: Cosine) -> Judgement:
     rejecting = _rejects(a, b, only_a, only_b, common)
     if rejecting is not None:
         return rejecting
+    if _forbids_rejected(a, b) or _forbids_rejected(b, a):
+        return _agree("one forbids what the other rejects", 0.7)
     if a.negated != b.negated:
         return _turned(common, only_a, only_b)
     swap = _swapped(a, b, common, only_a, only_b)
@@ -183,6 +185,18 @@ def _rejects(
         if framed and other_only <= one.rejected | one.tokens:
             return _excludes(f"one says {_quoted(chosen)}, which the other rejects", 0.9)
     return None
+
+
+def _forbids_rejected(one: Reading, other: Reading) -> bool:
+    """ "never X" beside "Y, not X"."""
+    forbidden = one.tokens - other.tokens
+    return (
+        one.negated
+        and not other.negated
+        and bool(forbidden)
+        and forbidden <= other.rejected
+        and not one.rejected
+    )
 
 
 def _turned(common: frozenset[str], only_a: frozenset[str], only_b: frozenset[str]) -> Judgement:
@@ -365,7 +379,9 @@ def _condition_folded(reading: Reading, other: Reading) -> Reading:
     "When you cite a preprint, give its version" is "cite preprints with their version".
     """
     whole = reading.tokens | reading.when
-    if not reading.when or other.when or reading.negated != other.negated or whole != other.tokens:
+    if whole - _INCLUDING != other.tokens - _INCLUDING:
+        return reading
+    if not reading.when or other.when or reading.negated != other.negated:
         return reading
     return replace(
         reading, tokens=whole, order=(*reading.order, *sorted(reading.when)), when=frozenset()

@@ -170,8 +170,8 @@ _POINTS_BACK = re.compile(
     re.IGNORECASE,
 )
 _THAT_WAY = re.compile(r"\b(?:that|this|the same) way\b|\blike (?:this|that)\b", re.IGNORECASE)
-COMPLAINT = re.compile(r"\b(?:again|still|once more|yet again)\b(?! in future)", re.IGNORECASE)
-"""What somebody found wrong once more: the state at hand, and no rule."""
+COMPLAINT = re.compile(r"\b(?:again|still|once more|yet again|too \w+)\b", re.IGNORECASE)
+"""What somebody finds wrong with the thing at hand: a state, and no rule."""
 
 
 @dataclass(frozen=True, slots=True)

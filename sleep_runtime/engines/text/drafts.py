@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from sleep_runtime.core.observation import Claim, Durability, NoteKind
 from sleep_runtime.engines.text import cues, forms, slots
-from sleep_runtime.engines.text.sentences import clauses, prose, sentences
+from sleep_runtime.engines.text.prose import prose
+from sleep_runtime.engines.text.sentences import clauses, sentences
 from sleep_runtime.engines.text.statement import fit, shorten, with_facets, without_place
 from sleep_runtime.engines.text.words import FRAME, content, stem
 
@@ -79,15 +80,22 @@ def _candidates(turn: _Turn) -> Iterator[_Clause]:
     topic, aside, any_before = "", False, False
     for part, own_cues in zip(parts, said, strict=True):
         if not (own_cues.hedged or _says_nothing(part)):
-            for clause in _of_sentence(_pointed(part, topic), spread, turn):
-                if not (aside and any_before and clause.form in _REMARKS):
+            named = _pointed(part, topic) if own_cues.standing else part
+            for clause in _of_sentence(named, spread, turn):
+                if not (aside and any_before and _remarks(clause.form, clause.text)):
                     any_before = True
                     yield clause
         topic, aside = forms.topic_of(shorten(part)), part.endswith(";")
 
 
 _REMARKS = frozenset({forms.Form.FACT, forms.Form.FRAGMENT})
-"""What only explains the lesson that stands before it, unless it is coordinated with it."""
+
+
+def _remarks(form: forms.Form, text: str) -> bool:
+    """True for what only comments on the lesson before it, and answers no question itself."""
+    return form in _REMARKS and not slots.parse(text).aspect
+
+
 _IT = re.compile(
     r"(\A\W*(?:(?:always|never|please|just|only|don'?t|do not)\s+)*[a-z]+\s+)(?:it|them)\b",
     re.IGNORECASE,
@@ -121,10 +129,11 @@ def _spread(parts: list[str], said: list[cues.Cues]) -> cues.Cues:
 
 
 def _of_sentence(part: str, spread: cues.Cues, turn: _Turn) -> Iterator[_Clause]:
+    lead, part = _announced(part)
     split = clauses(part)
     pieces = [piece.text for piece in split]
     each = [cues.read(piece) for piece in pieces]
-    endorsed = any(map(cues.endorses, pieces))
+    endorsed = cues.read(lead).standing or any(map(cues.endorses, pieces))
     whole = cues.Cues(
         one_off=spread.one_off or _reaches(pieces, [cue.one_off for cue in each]),
         standing=spread.standing or endorsed or each[0].standing,
@@ -136,7 +145,7 @@ def _of_sentence(part: str, spread: cues.Cues, turn: _Turn) -> Iterator[_Clause]
         text = shorten(piece.text)
         lasting = own.standing or spread.standing or endorsed
         form = _form(piece.text, turn, lasting=lasting, endorsed=endorsed)
-        if form is None or (told and piece.aside and form in _REMARKS):
+        if form is None or (told and piece.aside and _remarks(form, text)):
             continue
         told = True
         merged = cues.Cues(
@@ -146,6 +155,18 @@ def _of_sentence(part: str, spread: cues.Cues, turn: _Turn) -> Iterator[_Clause]
             past=False,
         )
         yield _Clause(text, part, merged, form, turn, endorsed)
+
+
+_ANNOUNCED = re.compile(
+    r"\A[^:;]{0,40}\b(?:things?|rules?|points?|conventions?|standards?|notes?)\b[^:;]{0,60}:\s+(?=\S)",
+    re.IGNORECASE,
+)
+
+
+def _announced(part: str) -> tuple[str, str]:
+    """("Two things that always hold:", the rest): what announces rules is none of them."""
+    match = _ANNOUNCED.match(part)
+    return (match[0], part[match.end() :]) if match else ("", part)
 
 
 def _form(piece: str, turn: _Turn, *, lasting: bool, endorsed: bool) -> forms.Form | None:
@@ -273,7 +294,8 @@ def _durability(clause: _Clause) -> tuple[Durability, str] | None:
 def _in_correction(clause: _Clause, *, specific: bool) -> tuple[Durability, str] | None:
     task = clause.form is forms.Form.TASK and not forms.is_way(clause.text)
     if specific or task:
-        if specific and clause.form in {forms.Form.TASK, forms.Form.FACT, forms.Form.FRAGMENT}:
+        at_hand = specific or (task and forms.picks_one(clause.text))
+        if at_hand and clause.form in {forms.Form.TASK, forms.Form.FACT, forms.Form.FRAGMENT}:
             return None
         return Durability.UNCLEAR, f"{clause.form.value} in a correction, about something at hand"
     return Durability.STANDING, f"{clause.form.value} in a correction"

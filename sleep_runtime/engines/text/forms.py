@@ -43,7 +43,8 @@ _NORM = re.compile(
     r"(?:\A|[,:]\s*|\A(?:as a rule|in general|by default|from now on|going forward|in future|"
     r"generally),?\s+|\b(?:for|in|on|at|with) [\w' -]{1,40}?,?\s+)(?P<who>[Ii]|[Ww]e|[Oo]ur team|"
     r"[Tt]he (?:\w+ ){0,2}?(?:team|client|customer|account|company|board|boss|cfo|ceo|manager|"
-    r"group|department|desk)|(?:[Mm]y|[Oo]ur) (?:\w+ ){0,2}?(?:team|client|customer|company|"
+    r"group|department|desk)|[Oo]ur (?:\w+ ){0,2}?\w+s(?= always| never)|"
+    r"(?:[Mm]y|[Oo]ur) (?:\w+ ){0,2}?(?:team|client|customer|company|"
     r"board|boss|manager|cfo|group)|[A-Z][\w.&-]+)(?:'d| would)?\s+"
     r"(?:(?:always|never|usually|generally|only|really|strongly|normally|typically|also|now|"
     r"rather|all|do|do not|don'?t|much|definitely)\s+){0,3}"
@@ -297,6 +298,14 @@ def is_generic(text: str) -> bool:
     if found[0] in {"all", "every", "each", "any", "our"}:
         return True
     return found[0] not in {"the", "a", "an", "we", "i", "you"} and found[-1].endswith("s")
+
+
+def picks_one(text: str) -> bool:
+    """True for "the 2026 one": one of several things at hand."""
+    return bool(_PICKED.search(text))
+
+
+_PICKED = re.compile(r"\bthe (?:[\w-]+ )?ones?\b", re.IGNORECASE)
 
 
 def is_specific(text: str) -> bool:

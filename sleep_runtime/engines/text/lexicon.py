@@ -163,6 +163,9 @@ SYNONYMS = {
         "space spaces",
         "tab tabs",
         "dark-blue navy",
+        "including incl",
+        "excluding excl",
+        "approximately approx",
     )
     for word in group.split()
 }

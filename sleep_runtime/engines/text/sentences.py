@@ -1,4 +1,4 @@
-"""A turn's own prose, in sentences and clauses: no code, tables, quotes or traces."""
+"""Prose in sentences, and sentences in clauses."""
 
 from __future__ import annotations
 
@@ -7,55 +7,22 @@ from typing import NamedTuple
 
 from sleep_runtime.engines.text.cues import endorses
 from sleep_runtime.engines.text.lexicon import ALL_VERBS, PREPOSITIONS, word_set
-from sleep_runtime.engines.text.statement import OMITTED
 from sleep_runtime.engines.text.words import words
 
-MAX_PROSE_WORDS = 400
-"""A longer turn is pasted material: what a person types to an agent is shorter."""
-
-_FENCED = re.compile(r"(?:```|~~~).*?(?:```|~~~|\Z)", re.DOTALL)
-_TAGGED = re.compile(r"<([a-z][a-z0-9_-]*)(?:\s[^<>]*)?>.*?(?:</\1>|\Z)", re.DOTALL)
-_IMAGE = re.compile(r"\[(?:Image|Request interrupted)[^\]\n]*\]")
-_LONG_QUOTE = re.compile(r"\"[^\"\n]{25,}\"|“[^”\n]{25,}”")
-_SKIPPED_LINE = re.compile(
-    r"\s*(?:>|\||at \S+\(|File \"|Traceback|\$ |%\s|#{1,6} |(?:\w+\.)*\w*(?:Error|Exception)\b:?|"
-    r"\[?\d{1,4}[-/:]\d\d[-/:]\d\d|(?:ERROR|WARN|INFO|DEBUG|FATAL)\b|[-=*_]{3,}\s*$|[+-]{3} |@@ |"
-    r"diff --git)"
-)
-_BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)]|[a-z]\))\s+")
-_HEADING = re.compile(r"^#{1,6} ", re.MULTILINE)
-_CODE_LINE = re.compile(
-    r"[{};]\s*$|^\s*(?:from \S+ import\b|def \w+\(|class \w+[:(]|(?:const|let|var)\s+\w+\s*=|"
-    r"import [\w.]+\s*$)"
-)
 _SENTENCE_END = re.compile(r"([.!?]+)(?:[\"'”)]*)\s+|\n+|;\s+")
 _SHORTENED = re.compile(
-    r"\b(?:e\.g|i\.e|vs|cf|viz|approx|adj|avg|est|incl|excl|prelim|consol|norm|ann|fig|figs|eq|sec|"
+    r"\b(?:e\.g|i\.e|vs|cf|viz|adj|incl|excl|prelim|consol|norm|ann|fig|figs|eq|sec|"
     r"ch|pp|mr|mrs|ms|dr|prof|st|q)$",
     re.IGNORECASE,
 )
 """Shortened words that something always follows."""
 _SOMETIMES_LAST = re.compile(
-    r"\b(?:etc|inc|ltd|co|corp|dept|resp|max|min|temp|tbl|col|cols|ref|refs|vol|op|ext|no|nos|p|"
+    r"\b(?:etc|approx|avg|est|mon|tues?|wed|thu|thurs?|fri|sat|sun|inc|ltd|co|corp|dept|resp|max|min|temp|tbl|col|cols|ref|refs|vol|op|ext|no|nos|p|"
     r"rev|ver|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)$",
     re.IGNORECASE,
 )
 """Shortened words that may end a sentence: a capital after them begins the next one."""
 _COUNTED = re.compile(r"(?:nos?|p|ch|col|vol|ref|ver|rev)$", re.IGNORECASE)
-
-
-def prose(text: str) -> str:
-    """What the speaker wrote in their own words, one line a paragraph; "" for pasted documents."""
-    kept = _IMAGE.sub(" ", _TAGGED.sub("\n", _FENCED.sub("\n", text)))
-    if len(_HEADING.findall(kept)) > 1:
-        return ""
-    lines = [_BULLET.sub("", line) for line in kept.split("\n") if not _skipped(line)]
-    joined = _LONG_QUOTE.sub(OMITTED, "\n".join(lines)).strip()
-    return joined if len(joined.split()) <= MAX_PROSE_WORDS else ""
-
-
-def _skipped(line: str) -> bool:
-    return bool(_SKIPPED_LINE.match(line) or _CODE_LINE.search(line))
 
 
 def sentences(text: str) -> list[str]:
@@ -109,7 +76,7 @@ _NEW_SUBJECT = re.compile(
     r"(?:(?:i|we|they|you|our|my|the|all|every|each|it)\b(?:\s+[\w'\u2019/-]+){0,4}?\s+(?:should|"
     r"must|need|needs|"
     r"has to|have to|ought|prefer|prefers|like|want|wants|use|uses|always|never|is|are|go|goes|"
-    r"shall)|(?:i|we)\s+[a-z']+\s+\w+|"
+    r"runs?|shall)|(?:i|we)\s+[a-z']+\s+\w+|"
     r"[\w-]+\s+(?:should|must|needs to|has to|have to|ought to))\b",
     re.IGNORECASE,
 )
@@ -170,7 +137,7 @@ def _opening(text: str) -> tuple[str, str, str]:
 _PREDICATE = re.compile(
     r"\b(?:should|must|needs?|ha(?:s|ve) to|is|are|isn't|was|were|prefers?|likes?|wants?|shows?|"
     r"uses?|"
-    r"always|never|goes|will|can|did|does|said|asked|thanks|thank)\b",
+    r"always|never|goes|will|can|did|does|said|asked|thanks|thank|go|runs?)\b",
     re.IGNORECASE,
 )
 

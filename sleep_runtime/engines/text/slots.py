@@ -64,7 +64,7 @@ _MODAL = re.compile(
 )
 _SUBJECT_VERB = re.compile(
     r"\A(?:[Ii]|[Ww]e|[Tt]hey|[Oo]ur team|[Tt]he (?:\w+ ){0,2}?(?:team|client|customer|account|"
-    r"company|board|boss|cfo|group)|[A-Z][\w.-]*|(?:[Oo]ur|[Mm]y) \w+)"
+    r"company|board|boss|cfo|group)|[A-Z][\w.-]*|(?:[Oo]ur|[Mm]y) (?:\w+ ){0,2}?\w+)"
     r"(?:'d| would)?\s+(?:(?:always|never|usually|generally|only|really|all|much|strongly|would|"
     r"do|also|now|rather|don't|not)\s+){0,3}"
     r"(?P<verb>[a-z]+)\s+(?:to\s+(?:see|have|use|get|be|keep|show|read)\s+)?(?P<rest>.+)\Z",
@@ -110,9 +110,7 @@ class Slots:
 @lru_cache(maxsize=8192)
 def parse(text: str) -> Slots:
     """The slots of a shortened clause. Closed patterns; what they do not fit stays empty."""
-    whole = _NOT_FIRST.sub(
-        r"\g<yes>, not \g<no>", glue_repeats(text.replace("\u2019", "'").strip())
-    )
+    whole = _NOT_FIRST.sub(_turned, glue_repeats(text.replace("\u2019", "'").strip()))
     rest, when = _condition(_REASON.sub("", whole))
     kept, rejected = contrast(_ADJUNCT_FIRST.sub(r"\2 \1", rest))
     core = _trim(STANDING.sub(" ", ONE_OFF.sub(" ", kept)) if _cue_free(kept) else kept)
@@ -128,6 +126,13 @@ def parse(text: str) -> Slots:
         verb=verb,
         link=link,
     )
+
+
+def _turned(match: re.Match[str]) -> str:
+    """ "not X, Y" as "Y, not X" where both answer one question; "not bad, Y" stays."""
+    no, yes = match["no"], match["yes"]
+    aspect = aspect_of(unglue(no))
+    return f"{yes}, not {no}" if aspect and aspect == aspect_of(unglue(yes)) else match[0]
 
 
 def _cue_free(core: str) -> bool:
@@ -168,12 +173,21 @@ def _predicate(core: str) -> tuple[str, str, str, str]:
     if modal is not None and _has_noun(modal["subject"]):
         return _after_modal(modal["subject"], modal["rest"])
     norm = _SUBJECT_VERB.match(core)
-    if norm is not None and norm["verb"] not in PREPOSITIONS:
-        return (*_object(norm["rest"], norm["verb"]), norm["verb"], _link(norm["rest"]))
+    if norm is not None and norm["verb"] not in PREPOSITIONS and not _aspect_word(norm["verb"]):
+        verb, rest = _own_verb(norm["verb"], norm["rest"])
+        return (*_object(rest, verb), verb, _link(rest))
     label = _LABEL.match(core)
     if label is not None:
         return label["topic"], label["rest"], "", "be"
     return (*_object(core, ""), "", _link(core))
+
+
+def _own_verb(verb: str, rest: str) -> tuple[str, str]:
+    """The verb and its object: in "our northwind decks show …" the first word taken is a noun."""
+    first, _, after = rest.partition(" ")
+    if stem(verb) not in _VERB_OF and first in ALL_VERBS and after:
+        return first, after
+    return verb, rest
 
 
 def _after_modal(subject: str, rest: str) -> tuple[str, str, str, str]:

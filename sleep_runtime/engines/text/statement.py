@@ -55,7 +55,8 @@ _CLOSERS = re.compile(
     r" so much)?|thx|cheers|ok(?:ay)?|"
     r"right|here|got it|understood|will you|would you|though|btw|fyi|as (?:i )?(?:said|"
     r"mentioned)(?: before| earlier| last time)?|"
-    r"like i said|again|remember|if you (?:can|could|don't mind)|if possible|everyone|"
+    r"like i said|again|remember|so (?:\w+ ){1,4}(?:too|as well)|"
+    r"if you (?:can|could|don't mind)|if possible|everyone|"
     r"team)[\s.!?]*\Z",
     re.IGNORECASE,
 )

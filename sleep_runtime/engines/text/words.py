@@ -13,6 +13,7 @@ from sleep_runtime.engines.text.lexicon import (
     NUMBER_WORDS,
     PREPOSITIONS,
     SYNONYMS,
+    word_set,
 )
 
 WORD = re.compile(r"[$€£¥]|[^\W_](?:\w|[.,/:+#&@'\u2019*-](?=\w))*[%#+]?|%|\w+")
@@ -178,10 +179,14 @@ def content(text: str) -> tuple[str, ...]:
 
 
 def _switches(found: Sequence[str], index: int) -> bool:
-    """*On* is a state after a verb of switching and at the end; else a preposition."""
-    return index == len(found) - 1 or (index > 0 and found[index - 1].lower() in _SWITCHING)
+    """*On* is a state after a verb of switching and where no noun follows; else a preposition."""
+    if index == len(found) - 1 or (index > 0 and found[index - 1].lower() in _SWITCHING):
+        return True
+    follower = found[index + 1].lower()
+    return follower in PREPOSITIONS or (follower in FUNCTION_WORDS and follower not in _DETERMINERS)
 
 
+_DETERMINERS = word_set("a an the this that these those our my your its their all any each")
 _SWITCHING = frozenset({"turn", "turns", "turned", "switch", "switches", "switched"})
 
 

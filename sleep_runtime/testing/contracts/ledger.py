@@ -260,7 +260,9 @@ class RunContract:
         assert bench.plan(lease).attempts == 2
         bench.writer.yield_run(lease, run.id, "pool taken", now=T0)
         assert bench.plan(lease).attempts == 2
+        bench.writer.yield_run(lease, run.id, "the engine broke", now=T0, failed=True)
         assert bench.plan(lease).attempts == 3
+        assert bench.plan(lease).attempts == 4
 
     def test_a_yielded_run_has_to_be_resumed_first(self, bench: LedgerBench) -> None:
         lease = bench.lease()

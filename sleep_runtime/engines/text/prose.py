@@ -1,0 +1,60 @@
+"""A turn's own prose: what the speaker typed, without code, tables, quotes, traces and reviews."""
+
+from __future__ import annotations
+
+import re
+
+from sleep_runtime.engines.text.statement import OMITTED
+
+MAX_PROSE_WORDS = 400
+"""A longer turn is pasted material: what a person types to an agent is shorter."""
+
+_FENCED = re.compile(r"(?:```|~~~).*?(?:```|~~~|\Z)", re.DOTALL)
+_TAGGED = re.compile(r"<([a-z][a-z0-9_-]*)(?:\s[^<>]*)?>.*?(?:</\1>|\Z)", re.DOTALL)
+_IMAGE = re.compile(r"\[(?:Image|Request interrupted)[^\]\n]*\]")
+_LONG_QUOTE = re.compile(r"\"[^\"\n]{25,}\"|“[^”\n]{25,}”")
+_SKIPPED_LINE = re.compile(
+    r"\s*(?:>|\||at \S+\(|File \"|Traceback|\$ |%\s|#{1,6} |(?:\w+\.)*\w*(?:Error|Exception)\b:?|"
+    r"(?://|/\*|\*/|return\s+\S*[(.!])|(?:ba|z|fi|c)?sh: |\S+: command not found|"
+    r"\[?\d{1,4}[-/:]\d\d[-/:]\d\d|(?:ERROR|WARN|INFO|DEBUG|FATAL)\b|[-=*_]{3,}\s*$|[+-]{3} |@@ |"
+    r"diff --git)"
+)
+_BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)]|[a-z]\))\s+")
+_HEADING = re.compile(r"^#{1,6} ", re.MULTILINE)
+_CODE_LINE = re.compile(
+    r"[{};]\s*$|^\s*(?:from \S+ import\b|def \w+\(|class \w+[:(]|(?:const|let|var)\s+\w+\s*=|"
+    r"import [\w.]+\s*$)"
+)
+_INLINE_BULLET = re.compile(r":\s+-\s+(?=[A-Z])")
+_LONG_BULLET = 25
+"""Words: people who type a list keep its items shorter; longer ones come from a document."""
+_HANDED_OVER = re.compile(
+    r"^(?!.*\b(?:rules?|conventions?|always|never|from now on|going forward|guidelines?|remember|"
+    r"standards?)\b)[^\n:]*\b(?:fix|address|handl(?:e|es|ing)|resolv(?:e|es|ing)|review(?:ing)?|respond|"
+    r"reply|output|findings?|errors?|issues?|logs?)\b[^\n:]*:[ \t]*\n(?=\s*[^\s`~>|<])",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""A line that hands something over ("Fix these:"): what follows it is somebody else's text."""
+
+
+def prose(text: str) -> str:
+    """What the speaker wrote in their own words, one line a paragraph; "" for pasted documents."""
+    kept = _own_part(_INLINE_BULLET.sub(":\n- ", text))
+    kept = _IMAGE.sub(" ", _TAGGED.sub("\n", _FENCED.sub("\n", kept)))
+    if len(_HEADING.findall(kept)) > 1:
+        return ""
+    lines = [_BULLET.sub("", line) for line in kept.split("\n") if not _skipped(line)]
+    joined = _LONG_QUOTE.sub(OMITTED, "\n".join(lines)).strip()
+    return joined if len(joined.split()) <= MAX_PROSE_WORDS else ""
+
+
+def _skipped(line: str) -> bool:
+    if _BULLET.match(line) and len(line.split()) > _LONG_BULLET:
+        return True
+    return bool(_SKIPPED_LINE.match(line) or _CODE_LINE.search(line))
+
+
+def _own_part(text: str) -> str:
+    """The text up to where something is handed over."""
+    handed = _HANDED_OVER.search(text)
+    return text[: handed.end()] if handed else text
