@@ -30,6 +30,7 @@ from sleep_runtime.capture.native import parse_events
 from sleep_runtime.compose.embedded import Embedded
 from sleep_runtime.config import load
 from sleep_runtime.telemetry.clock import SystemClock
+from sleep_runtime.telemetry.log import configure
 
 CLIENTS = 8
 BATCH = 100
@@ -41,6 +42,7 @@ UP_TIMEOUT_S = 120.0
 
 def measure(results: Results, n: int) -> None:
     """All figures of the spine, ``n`` times each."""
+    configure("warning", "console")
     for turn in range(n):
         say(f"night in this process, {turn + 1} of {n}")
         _night(results, seed=turn)

@@ -140,7 +140,7 @@ class RunDriver:
             return parts.writer.yield_run(lease, run.id, str(limit), now=parts.clock.now())
         except StoreError:
             raise  # nothing can be written down now; the lease ends and the run is taken up again
-        except Exception as error:  # noqa: BLE001 - whatever it is, the run has to say it
+        except Exception as error:  # whatever it is, the run has to say it
             log.exception(LogEvent.RUN_FAILED, scope=run.scope, run=run.id)
             reason = f"failed while {run.state.value}: {type(error).__name__}: {error}"
             return parts.writer.yield_run(

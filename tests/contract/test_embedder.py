@@ -58,3 +58,12 @@ def test_nothing_is_loaded_before_the_first_text() -> None:
     embedder = MiniLmEmbedder()
     assert embedder.embed([]) == []
     assert embedder._loaded is None
+
+
+def test_no_allocator_to_ask_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise OSError("no C library by that name")
+
+    plain = MiniLmEmbedder().embed(TEXTS[:2])
+    monkeypatch.setattr("ctypes.CDLL", refuse)
+    assert MiniLmEmbedder().embed(TEXTS[:2]) == plain

@@ -249,6 +249,18 @@ def test_a_directory_of_a_newer_version_is_refused_and_left_as_it_is(
     assert fingerprints(tmp_path) == before
 
 
+def test_an_opening_that_failed_lets_go_of_what_it_had_opened(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    """Or the next attempt in this process would call its own leftovers another runtime."""
+    with runtime(tmp_path, clock):
+        pass
+    _newer_ledger(tmp_path)
+    for _ in range(2):
+        with pytest.raises(StoreTooNew), runtime(tmp_path, clock):
+            pytest.fail("opened a directory of a newer version")
+
+
 _HOLDER = """
 import sys
 from sleep_runtime.compose.embedded import Embedded

@@ -6,7 +6,6 @@ import importlib.util
 import json
 import statistics
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -97,10 +96,10 @@ def test_the_machine_is_named_with_what_a_reader_needs_to_compare() -> None:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many repetitions the benchmark was asked for."""
     monkeypatch.setattr(sys, "argv", ["bench", "--json", "-n", "3"])
-    yield []
+    return []
 
 
 def test_the_command_line_puts_one_json_object_on_stdout(

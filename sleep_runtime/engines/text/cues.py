@@ -170,7 +170,11 @@ _POINTS_BACK = re.compile(
     re.IGNORECASE,
 )
 _THAT_WAY = re.compile(r"\b(?:that|this|the same) way\b|\blike (?:this|that)\b", re.IGNORECASE)
-COMPLAINT = re.compile(r"\b(?:again|still|once more|yet again|too \w+)\b", re.IGNORECASE)
+COMPLAINT = re.compile(
+    r"\b(?:again|still|once more|yet again|too \w+|(?:is|are|was|looks?) (?:all )?(?:wrong|off|"
+    r"missing|broken|incorrect|not right))\b",
+    re.IGNORECASE,
+)
 """What somebody finds wrong with the thing at hand: a state, and no rule."""
 
 

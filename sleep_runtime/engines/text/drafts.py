@@ -133,7 +133,9 @@ def _of_sentence(part: str, spread: cues.Cues, turn: _Turn) -> Iterator[_Clause]
     split = clauses(part)
     pieces = [piece.text for piece in split]
     each = [cues.read(piece) for piece in pieces]
-    endorsed = cues.read(lead).standing or any(map(cues.endorses, pieces))
+    endorsed = bool(_RULES.search(lead) or cues.read(lead).standing) or any(
+        map(cues.endorses, pieces)
+    )
     whole = cues.Cues(
         one_off=spread.one_off or _reaches(pieces, [cue.one_off for cue in each]),
         standing=spread.standing or endorsed or each[0].standing,
@@ -161,6 +163,9 @@ _ANNOUNCED = re.compile(
     r"\A[^:;]{0,40}\b(?:things?|rules?|points?|conventions?|standards?|notes?)\b[^:;]{0,60}:\s+(?=\S)",
     re.IGNORECASE,
 )
+
+
+_RULES = re.compile(r"\b(?:rules?|conventions?|standards?)\b", re.IGNORECASE)
 
 
 def _announced(part: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ _SOMETIMES_LAST = re.compile(
     re.IGNORECASE,
 )
 """Shortened words that may end a sentence: a capital after them begins the next one."""
-_COUNTED = re.compile(r"(?:nos?|p|ch|col|vol|ref|ver|rev)$", re.IGNORECASE)
+_COUNTED = re.compile(r"\bnos?$", re.IGNORECASE)
 
 
 def sentences(text: str) -> list[str]:
