@@ -47,6 +47,7 @@ SESSIONS_PER_CALL = 32
 PAIRS_PER_CALL = 64
 MAX_ATTEMPTS = 20
 MAX_REASON_CHARS = 500
+PROBLEMS = ("engine.distil_problem", "engine.compare_problem")
 
 log = get_logger(__name__)
 Item = TypeVar("Item")
@@ -138,8 +139,13 @@ class RunDriver:
         except (BudgetSpent, EngineUnavailable) as limit:
             log.warning(LogEvent.RUN_YIELDED, scope=run.scope, run=run.id, reason=str(limit))
             return parts.writer.yield_run(lease, run.id, str(limit), now=parts.clock.now())
-        except StoreError:
-            raise  # nothing can be written down now; the lease ends and the run is taken up again
+        except LeaseLost:
+            raise
+        except StoreError as error:
+            # A disk that is full for the commit may still take this line. If it does not, the
+            # error goes up and the run is taken up again from where it stands.
+            log.warning(LogEvent.RUN_YIELDED, scope=run.scope, run=run.id, reason=str(error))
+            return parts.writer.yield_run(lease, run.id, str(error), now=parts.clock.now())
         except Exception as error:  # whatever it is, the run has to say it
             log.exception(LogEvent.RUN_FAILED, scope=run.scope, run=run.id)
             reason = f"failed while {run.state.value}: {type(error).__name__}: {error}"
@@ -351,7 +357,7 @@ class _Steps:
             vector_model=parts.embedder.model,
             folds=decision.folds,
             counts=decision.counts,
-            reason=decision.reason,
+            reason=_with_problems(decision.reason, run),
         )
         done = parts.writer.commit(self._lease, run.id, commit, now=run.planned_at)
         meter.deltas(decision.deltas)
@@ -405,6 +411,15 @@ class _Budget:
                     field=f"policy.budget.{name}",
                     mend="the run goes on at its next turn; raise the limit if that is too slow",
                 )
+
+
+def _with_problems(reason: str, run: Run) -> str:
+    """The reason, and how many answers of the engine were of no use."""
+    unusable = sum(count for name, count in run.counts.items() if name in PROBLEMS)
+    if not unusable:
+        return reason
+    answers = "answer" if unusable == 1 else "answers"
+    return f"{reason}; {unusable} unusable {answers} of the engine changed nothing"
 
 
 def _chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:

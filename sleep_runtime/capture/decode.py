@@ -12,7 +12,7 @@ from pydantic_core import from_json
 
 from sleep_runtime.capture.limits import CaptureLimits
 from sleep_runtime.capture.refusal import json_name
-from sleep_runtime.core.errors import InvalidEvent, InvalidInput
+from sleep_runtime.core.errors import InvalidEvent, InvalidInput, TooLarge
 
 _NDJSON = {
     "application/x-ndjson",
@@ -90,8 +90,8 @@ def _filled(raw: bytes) -> Iterator[tuple[int, bytes]]:
             yield number, stripped
 
 
-def _too_many(found: str, limits: CaptureLimits) -> InvalidInput:
-    return InvalidInput(
+def _too_many(found: str, limits: CaptureLimits) -> TooLarge:
+    return TooLarge(
         f"has {found} events, at most {limits.max_events} are taken at once",
         field="body",
         mend=f"split it into requests of up to {limits.max_events} events; nothing was taken",
@@ -170,8 +170,8 @@ def _not_gzip(reason: str) -> InvalidInput:
     )
 
 
-def _too_large(limits: CaptureLimits) -> InvalidInput:
-    return InvalidInput(
+def _too_large(limits: CaptureLimits) -> TooLarge:
+    return TooLarge(
         f"is larger than {limits.max_body_bytes} bytes",
         field="body",
         mend="split it into smaller requests; nothing was taken",

@@ -45,7 +45,16 @@ class Embedded:
     embedder: Embedder | None = None
 
     def __enter__(self) -> Self:
-        self._closing = contextlib.ExitStack()
+        with contextlib.ExitStack() as opening:
+            self._closing = opening
+            self._open()
+            self._closing = opening.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._closing.close()
+
+    def _open(self) -> None:
         paths = DataDir(self.settings.data_dir)
         self._closing.enter_context(paths.lock("runtime"))
         self.embedder = self.embedder or make_embedder(self.settings)
@@ -76,10 +85,6 @@ class Embedded:
             clock=self.clock,
             max_due=self.settings.scheduler.max_due,
         )
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._closing.close()
 
     def nights(self, scope: Scope | None = None, *, max_rounds: int = 20) -> list[Run]:
         """Consolidate everything pending at and below ``scope`` until it is quiet."""
@@ -99,19 +104,20 @@ class Embedded:
 
     def app(self) -> FastAPI:
         """The HTTP application over these stores."""
-        return build_app(
-            make_hot_path_parts(
-                self.settings,
-                append=lambda rows: asyncio.wrap_future(self.journal.submit(rows)),
-                request_night=self._request,
-                repair=self._repair,
-                gather_metrics=_own_metrics,
-                ready=_true,
-                index=self.index,
-                clock=self.clock,
-                embedder=self.embedder,
-            )
+        parts = make_hot_path_parts(
+            self.settings,
+            append=lambda rows: asyncio.wrap_future(self.journal.submit(rows)),
+            request_night=self._request,
+            repair=self._repair,
+            gather_metrics=_own_metrics,
+            ready=_true,
+            index=self.index,
+            clock=self.clock,
+            embedder=self.embedder,
         )
+        self._close_later(parts.journal)
+        self._close_later(parts.ledger)
+        return build_app(parts)
 
     async def _request(self, scope: Scope | None) -> list[Scope]:
         scopes = await asyncio.to_thread(self.scheduler.request, scope)
@@ -140,6 +146,8 @@ class Embedded:
         )
         self._close_later(parts.journal)
         self._close_later(parts.ledger)
+        if hasattr(parts.engine, "close"):
+            self._close_later(parts.engine)
         return parts
 
     def _close_later(self, part: Any) -> Any:

@@ -250,8 +250,8 @@ def _folds(scope: Scope, book: Book) -> tuple[Scope, ...]:
         if page.status is not NoteStatus.ACTIVE or not page.changes:
             continue
         was_active = page.before is not None and page.before.status is NoteStatus.ACTIVE
-        old = {e.scope for key, e in page.evidence.items() if key not in page.fresh}
-        every = {e.scope for e in page.evidence.values()}
-        said |= every - old if was_active else every
+        # Who says it again may have put it in other words, as a note of their own.
+        spoke = page.fresh if was_active else page.evidence
+        said |= {evidence.scope for evidence in spoke.values()}
     below = {part for path in said for part in path.lineage() if part != scope}
     return tuple(sorted(part for part in below if scope.covers(part)))

@@ -2,6 +2,7 @@
 
     SleepRuntimeError
     ├── InvalidInput            a caller sent something we cannot take
+    │   ├── TooLarge            ... because there is too much of it
     │   ├── InvalidEvent        ... as one event of a batch
     │   ├── InvalidScope
     │   └── InvalidConfig
@@ -50,6 +51,10 @@ def _rebuild(
 
 class InvalidInput(SleepRuntimeError):
     """The input cannot be taken."""
+
+
+class TooLarge(InvalidInput):
+    """There is more of it than one request may send."""
 
 
 class InvalidEvent(InvalidInput):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
@@ -44,7 +45,10 @@ class AppendResult(BaseModel):
 
 
 class ScopeHead(BaseModel):
-    """How much the journal holds for one scope. Totals only grow."""
+    """How much the journal holds for one scope. Totals only grow.
+
+    ``received_at`` is when its newest events came in.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -52,3 +56,4 @@ class ScopeHead(BaseModel):
     last_seq: int
     events: int
     tokens: int
+    received_at: datetime | None = None

@@ -65,7 +65,8 @@ class Run(BaseModel):
 
     ``planned_at`` is the run's own time: every decision in it uses that instant, however often
     the run is resumed. ``stood_at`` is where a yielded run goes on. ``counts`` says what happened
-    by reason code, so that a run without effect explains itself. ``folds`` is how many fold marks
+    by reason code, so that a run without effect explains itself. ``attempts`` counts failures since
+    the last progress (a pinned answer, a step done). ``folds`` is how many fold marks
     of the schedule this run consumes; only a run with folds looks at the scopes above.
     """
 

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 
 from sleep_runtime.capture.native import parse_events
 from sleep_runtime.core.errors import InvalidInput, SleepRuntimeError
@@ -91,6 +92,7 @@ def _add_capture(app: FastAPI, parts: HotPathParts) -> None:
     @app.post("/v1/feedback", status_code=202)
     async def feedback(body: FeedbackBody, request: Request) -> Response:
         """Say whether a note helped. Durable like any event; the next night weighs it."""
+        await run_in_threadpool(Reader(parts).known, body.scope)
         event = _feedback_event(body, parts.clock.now())
         answer = await _append(parts, event.model_dump_json().encode(), request, plain=True)
         return JSONResponse(answer, status_code=422 if answer["rejected"] else 202)
@@ -279,7 +281,20 @@ def _add_error_handlers(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)  # noqa: S101
         return _error_response(422, _from_validation(error))
 
+    async def framework(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101
+        field = "body" if error.status_code == 400 else "path"
+        return _error_response(
+            error.status_code,
+            InvalidInput(
+                f"{request.method} {request.url.path}: {error.detail}",
+                field=field,
+                mend="GET /openapi.json shows what is taken",
+            ),
+        )
+
     app.add_exception_handler(SleepRuntimeError, ours)
+    app.add_exception_handler(HTTPException, framework)
     app.add_exception_handler(RequestValidationError, invalid)
 
 
@@ -291,7 +306,7 @@ def _error_response(status: int, error: SleepRuntimeError) -> JSONResponse:
 
 def _from_validation(error: RequestValidationError) -> InvalidInput:
     first = error.errors()[0]
-    where = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+    where = [str(part) for part in first["loc"][1:]]  # the first says where: body, query, path
     if first["type"] == "json_invalid":
         return InvalidInput(
             f"the body is not JSON: {first['ctx']['error']}", field="body", mend="send one object"

@@ -10,16 +10,13 @@ from sleep_runtime.core.errors import (
     SleepRuntimeError,
     StoreError,
     StoreFull,
+    TooLarge,
 )
 
 
-class BodyTooLarge(InvalidInput):
-    """The body is larger than what one request may send."""
-
-
-def too_large(max_bytes: int) -> BodyTooLarge:
+def too_large(max_bytes: int) -> TooLarge:
     """The refusal of a body that is larger than ``max_bytes``."""
-    return BodyTooLarge(
+    return TooLarge(
         f"is larger than {max_bytes} bytes",
         field="body",
         mend="send smaller batches, or raise http.max_body_bytes",
@@ -27,7 +24,7 @@ def too_large(max_bytes: int) -> BodyTooLarge:
 
 
 _STATUS: tuple[tuple[type[SleepRuntimeError], int], ...] = (
-    (BodyTooLarge, 413),
+    (TooLarge, 413),
     (InvalidInput, 422),
     (NotFound, 404),
     (Overloaded, 429),

@@ -151,6 +151,8 @@ class Reader:
         ]
 
     def runs(self, scope: Scope | None, *, limit: int) -> list[dict[str, Any]]:
+        if scope is not None:
+            self.known(scope)
         return [_run_json(run) for run in self._parts.ledger.runs(scope, limit=limit)]
 
     def run(self, run_id: str) -> dict[str, Any]:
@@ -173,6 +175,8 @@ class Reader:
 
     def status(self, scope: Scope | None) -> dict[str, Any]:
         """What is awake, pending and next, and why the last night did what it did."""
+        if scope is not None:
+            self.known(scope)
         parts, now = self._parts, self._parts.clock.now()
         schedules = parts.ledger.schedules(scope)
         unfinished = [

@@ -55,7 +55,7 @@ _SCHEMA = (
     "CREATE INDEX IF NOT EXISTS events_by_session ON events (scope, session, seq)",
     """CREATE TABLE IF NOT EXISTS heads (
         scope TEXT PRIMARY KEY, last_seq INTEGER NOT NULL,
-        events INTEGER NOT NULL, tokens INTEGER NOT NULL
+        events INTEGER NOT NULL, tokens INTEGER NOT NULL, received_us INTEGER NOT NULL
     ) WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS heads_by_last_seq ON heads (last_seq)",
     f"PRAGMA user_version={SCHEMA_VERSION}",
@@ -65,8 +65,9 @@ _INSERT = (
     " digest, body) VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (org, id) DO NOTHING"
 )
 _UPSERT_HEAD = (
-    "INSERT INTO heads (scope, last_seq, events, tokens) VALUES (?,?,?,?)"
+    "INSERT INTO heads (scope, last_seq, events, tokens, received_us) VALUES (?,?,?,?,?)"
     " ON CONFLICT (scope) DO UPDATE SET last_seq = excluded.last_seq,"
+    " received_us = excluded.received_us,"
     " events = events + excluded.events, tokens = tokens + excluded.tokens"
 )
 _LAST_SEQ = (
@@ -228,7 +229,9 @@ class SqliteJournal:
             if cursor.rowcount == len(rows)
             else [self._outcome(first + n, row) for n, row in enumerate(rows)]
         )
-        self._connection.executemany(_UPSERT_HEAD, _head_changes(first, rows, outcomes))
+        self._connection.executemany(
+            _UPSERT_HEAD, _head_changes(first, rows, outcomes, received_us)
+        )
         return _answers(batches, outcomes)
 
     def _outcome(self, seq: int, row: JournalRow) -> int:
@@ -278,14 +281,14 @@ def _values(seq: int, row: JournalRow, received_us: int) -> tuple[Any, ...]:
 
 
 def _head_changes(
-    first: int, rows: list[JournalRow], outcomes: list[int]
-) -> list[tuple[str, int, int, int]]:
+    first: int, rows: list[JournalRow], outcomes: list[int], received_us: int
+) -> list[tuple[str, int, int, int, int]]:
     heads: dict[str, tuple[int, int, int]] = {}
     for seq, (row, outcome) in enumerate(zip(rows, outcomes, strict=True), start=first):
         if outcome == _ACCEPTED:
             _, events, tokens = heads.get(row.scope, (0, 0, 0))
             heads[row.scope] = (seq, events + 1, tokens + row.tokens)
-    return [(scope, *head) for scope, head in heads.items()]
+    return [(scope, *head, received_us) for scope, head in heads.items()]
 
 
 def _answers(batches: list[list[JournalRow]], outcomes: list[int]) -> list[AppendResult]:
@@ -311,7 +314,9 @@ _events = sa.table(
     *(sa.column(c) for c in ("seq", "org", "id", "scope", "session", "trust", "received_us")),
     sa.column("body"),
 )
-_heads = sa.table("heads", *(sa.column(c) for c in ("scope", "last_seq", "events", "tokens")))
+_heads = sa.table(
+    "heads", *(sa.column(c) for c in ("scope", "last_seq", "events", "tokens", "received_us"))
+)
 _stored = sa.select(_events.c.seq, _events.c.trust, _events.c.received_us, _events.c.body)
 
 
@@ -394,15 +399,23 @@ def _stored_event(row: sa.Row[Any]) -> StoredEvent:
         seq=row.seq,
         event=Event.model_validate_json(row.body),
         trust=Trust(row.trust),
-        received_at=_EPOCH + timedelta(microseconds=row.received_us),
+        received_at=_from_us(row.received_us),
     )
 
 
 def _scope_head(row: sa.Row[Any]) -> ScopeHead:
     return ScopeHead(
-        scope=Scope(row.scope), last_seq=row.last_seq, events=row.events, tokens=row.tokens
+        scope=Scope(row.scope),
+        last_seq=row.last_seq,
+        events=row.events,
+        tokens=row.tokens,
+        received_at=_from_us(row.received_us),
     )
 
 
 def _to_us(instant: datetime) -> int:
     return (instant - _EPOCH) // timedelta(microseconds=1)
+
+
+def _from_us(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)

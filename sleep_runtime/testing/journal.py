@@ -59,6 +59,7 @@ class InMemoryJournal:
             last_seq=seq,
             events=(old.events if old else 0) + 1,
             tokens=(old.tokens if old else 0) + row.tokens,
+            received_at=self._stored[-1].received_at,
         )
 
     def read(self, scope: Scope, *, after: int, upto: int, limit: int) -> list[StoredEvent]:

@@ -347,6 +347,7 @@ TURNS: tuple[tuple[bool, str, tuple[str, ...]], ...] = (
     ),
     (False, "only for the dry run: hide the footnotes", ("one_off",)),
     (False, "Show me both versions of the outlook paragraph side by side", ()),
+    (False, "write me three bullets on the outlook", ()),
     (False, "Fix these:\n\nThe parser must never swallow errors. Always log.", ()),
     (True, "feedback from the client:\nuse ISO dates, not US ones", ("standing",)),
 )

@@ -208,7 +208,7 @@ def pin(tx: sa.Connection, lease: Lease, run_id: str, step: str, found: Sequence
     if not fresh:
         return
     tx.execute(sa.insert(pins), [rows.pin_values(run_id, step, one) for one in fresh.values()])
-    change(tx, run, usage=sum((one.usage for one in fresh.values()), run.usage))
+    change(tx, run, usage=sum((one.usage for one in fresh.values()), run.usage), attempts=1)
 
 
 def of_step(run_id: str, step: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
@@ -241,6 +241,7 @@ def generated(
         tx,
         run,
         state=RunState.GENERATED,
+        attempts=1,
         observations=CursorRange(after=after, upto=upto),
         counts=added(run.counts, counts),
         updated_at=now,
@@ -302,7 +303,12 @@ def reflected(
     if values:
         tx.execute(sa.insert(proposals), values)
     return change(
-        tx, run, state=RunState.REFLECTED, counts=added(run.counts, counts), updated_at=now
+        tx,
+        run,
+        state=RunState.REFLECTED,
+        attempts=1,
+        counts=added(run.counts, counts),
+        updated_at=now,
     )
 
 

@@ -129,6 +129,8 @@ def note_heads(
         return entry.having(
             events_seen=max(was.events_seen, head.events),
             tokens_seen=max(was.tokens_seen, head.tokens),
+            # Not when we look: what came in just before a long stop has been pending all the time.
+            pending_since=was.pending_since or head.received_at,
         )
 
     grown = [entry.schedule.scope for entry in load(tx, by_scope) if grow(entry) != entry]
