@@ -44,7 +44,7 @@ class HttpSettings(_Section):
     host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(default=8377, ge=1, le=65535, description="port to listen on")
     max_body_bytes: int = Field(
-        default=64 * 1024 * 1024, gt=0, description="largest request body, after decompression"
+        default=16 * 1024 * 1024, gt=0, description="largest request body, after decompression"
     )
     max_ongoing_requests: int = Field(
         default=64, gt=0, description="requests one replica works on at a time"
@@ -91,7 +91,6 @@ class EngineSettings(_Section):
 class IndexSettings(_Section):
     """Vectors of notes. Disposable: rebuilt from the ledger."""
 
-    kind: Literal["chroma"] = Field(default="chroma", description="which index serves large scopes")
     exact_limit: int = Field(
         default=5000, ge=0, description="up to this many notes a search is exact and in memory"
     )
@@ -102,7 +101,7 @@ class SearchSettings(_Section):
     """Defaults and limits of search."""
 
     k: int = Field(default=8, gt=0, description="notes a search gives when nothing is said")
-    max_k: int = Field(default=100, gt=0, description="notes a search gives at most")
+    max_k: int = Field(default=100, gt=0, le=1000, description="notes a search gives at most")
     cache_scopes: int = Field(
         default=256, gt=0, description="scopes whose notes a replica keeps in memory"
     )

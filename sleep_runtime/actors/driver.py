@@ -19,7 +19,13 @@ from typing import TypeVar
 from sleep_runtime.actors import meter
 from sleep_runtime.actors.heartbeat import Heartbeat, Pulse
 from sleep_runtime.consolidation import curate, generate, propose, reflect
-from sleep_runtime.core.errors import BudgetSpent, EngineUnavailable, LeaseLost, StoreError
+from sleep_runtime.core.errors import (
+    BudgetSpent,
+    EngineUnavailable,
+    LeaseLost,
+    SleepRuntimeError,
+    StoreError,
+)
 from sleep_runtime.core.event import StoredEvent, estimate_tokens
 from sleep_runtime.core.ids import digest
 from sleep_runtime.core.note import Dossier, Note, NoteStatus
@@ -43,7 +49,8 @@ from sleep_runtime.telemetry.failpoint import failpoint
 from sleep_runtime.telemetry.log import get_logger
 from sleep_runtime.telemetry.metrics import METRICS
 
-SESSIONS_PER_CALL = 32
+PAGE = 2000
+SESSIONS_PER_CALL = 16
 PAIRS_PER_CALL = 64
 MAX_ATTEMPTS = 20
 MAX_REASON_CHARS = 500
@@ -51,6 +58,8 @@ PROBLEMS = ("engine.distil_problem", "engine.compare_problem")
 
 log = get_logger(__name__)
 Item = TypeVar("Item")
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -196,12 +205,7 @@ class _Steps:
 
     def _generate(self, run: Run) -> Run:
         parts = self._parts
-        events = parts.journal.read(
-            run.scope,
-            after=run.journal.after,
-            upto=run.journal.upto,
-            limit=parts.policy.budget.max_events,
-        )
+        events = self._events(run)
         prepared = generate.prepare(
             events,
             self._before(run.scope, events),
@@ -228,6 +232,25 @@ class _Steps:
             now=parts.clock.now(),
         )
 
+    def _events(self, run: Run) -> list[StoredEvent]:
+        """The whole range of the run, whatever the limits are today: it was fixed when planned."""
+        after, events = run.journal.after, list[StoredEvent]()
+        while page := self._parts.journal.read(
+            run.scope, after=after, upto=run.journal.upto, limit=PAGE
+        ):
+            events += page
+            after = page[-1].seq
+        return events
+
+    def _observations(self, run: Run) -> list[Observation]:
+        after, observations = run.observations.after, list[Observation]()
+        while page := self._parts.ledger.observations(
+            run.scope, after=after, upto=run.observations.upto, limit=PAGE
+        ):
+            observations += page
+            after = page[-1].seq
+        return observations
+
     def _before(
         self, scope: Scope, events: Sequence[StoredEvent]
     ) -> Mapping[str, Sequence[StoredEvent]]:
@@ -250,7 +273,7 @@ class _Steps:
         for chunk in _chunks(list(open_sessions.items()), SESSIONS_PER_CALL):
             self._before_call()
             with meter.engine_calls(engine, "distil"):
-                answers = engine.distil([session for _, session in chunk])
+                answers = self._ask([session for _, session in chunk], engine.distil, _unread)
             fresh = [
                 Pin(key=key, output=answer.model_dump(mode="json"), usage=answer.usage)
                 for (key, _), answer in zip(chunk, answers, strict=True)
@@ -262,16 +285,32 @@ class _Steps:
             pins.update({pin.key: pin for pin in fresh})
         return [Distillation.model_validate(pins[key].output) for key in keys]
 
+    def _ask(
+        self,
+        questions: Sequence[Question],
+        ask: Callable[[Sequence[Question]], Sequence[Answer]],
+        unusable: Callable[[str], Answer],
+    ) -> list[Answer]:
+        """Ask a batch; when it breaks the engine, ask one by one: a bad question breaks alone.
+
+        A question that breaks it by itself is answered with a problem: it must not stop its scope
+        for ever.
+        """
+        try:
+            return list(ask(questions))
+        except SleepRuntimeError:
+            raise
+        except Exception as error:
+            log.exception(LogEvent.ENGINE_PROBLEM, questions=len(questions))
+            if len(questions) == 1:
+                return [unusable(f"{type(error).__name__}: {error}"[:MAX_REASON_CHARS])]
+        return [answer for one in questions for answer in self._ask([one], ask, unusable)]
+
     # -- reflect
 
     def _reflect(self, run: Run) -> Run:
         parts, policy = self._parts, self._parts.policy
-        observations = parts.ledger.observations(
-            run.scope,
-            after=run.observations.after,
-            upto=run.observations.upto,
-            limit=policy.budget.max_observations,
-        )
+        observations = self._observations(run)
         dossiers = parts.ledger.dossiers(run.scope)
         vectors = self._vectors(observations, [dossier.note for dossier in dossiers])
         pairs = reflect.shortlist(observations, dossiers, vectors, policy.reflect)
@@ -320,7 +359,7 @@ class _Steps:
         for chunk in _chunks(missing, PAIRS_PER_CALL):
             self._before_call()
             with meter.engine_calls(engine, "compare"):
-                answers = engine.compare([pair for _, pair in chunk])
+                answers = self._ask([pair for _, pair in chunk], engine.compare, _unjudged)
             failpoint("run.reflected.answered")
             fresh = [
                 Pin(key=key, output=answer.model_dump(mode="json"))
@@ -359,7 +398,7 @@ class _Steps:
             counts=decision.counts,
             reason=_with_problems(decision.reason, run),
         )
-        done = parts.writer.commit(self._lease, run.id, commit, now=run.planned_at)
+        done = parts.writer.commit(self._lease, run.id, commit, now=parts.clock.now())
         meter.deltas(decision.deltas)
         return done
 
@@ -411,6 +450,14 @@ class _Budget:
                     field=f"policy.budget.{name}",
                     mend="the run goes on at its next turn; raise the limit if that is too slow",
                 )
+
+
+def _unread(problem: str) -> Distillation:
+    return Distillation(problem=problem)
+
+
+def _unjudged(problem: str) -> Judgement:
+    return Judgement(problem=problem)
 
 
 def _with_problems(reason: str, run: Run) -> str:

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from sleep_runtime.actors.owners import call
 from sleep_runtime.actors.tier import go_idle
+from sleep_runtime.core.errors import EngineUnavailable, StoreError
 from sleep_runtime.core.observation import Distillation, SessionInput, Usage
 from sleep_runtime.core.ports import Embedder, Engine
 from sleep_runtime.core.proposal import ClaimPair, Judgement
@@ -82,7 +83,12 @@ class RemoteEngine:
         return cast("list[Judgement]", self._ask("compare", list(pairs)))
 
     def _ask(self, method: str, questions: list[Any]) -> list[Any]:
-        answers, used = call(self._handle, method, questions, timeout_s=CALL_TIMEOUT_S)
+        try:
+            answers, used = call(self._handle, method, questions, timeout_s=CALL_TIMEOUT_S)
+        except StoreError as error:  # what `call` says of any actor that does not answer
+            raise EngineUnavailable(
+                f"its process gave no answer: {error.reason}", field="engine", mend="see its log"
+            ) from None
         with self._lock:
             self._usage += used
         return cast("list[Any]", answers)

@@ -85,9 +85,7 @@ class IdlePool:
 
     def remove(self) -> None:
         """Give the bundle back. What was under way resumes from its pins later."""
-        group = self._group or self._find_group()
-        if group is not None:
-            remove_placement_group(group)
+        remove_group()
         self.forget()
 
     def _shard(self, scope: Scope) -> int:
@@ -123,7 +121,7 @@ class IdlePool:
 
     def _ready_group(self) -> PlacementGroup:
         if self._group is None:
-            self._group = self._find_group() or placement_group(
+            self._group = find_group() or placement_group(
                 [{"CPU": self._shape.cpus, RESOURCE: 1.0}],
                 strategy="STRICT_PACK",
                 name=GROUP,
@@ -139,9 +137,18 @@ class IdlePool:
                 )
         return self._group
 
-    def _find_group(self) -> PlacementGroup | None:
-        try:
-            found: PlacementGroup = get_placement_group(GROUP)
-        except ValueError:
-            return None
-        return found
+
+def find_group() -> PlacementGroup | None:
+    """The pool's placement group of this namespace, or None when there is none."""
+    try:
+        found: PlacementGroup = get_placement_group(GROUP)
+    except ValueError:
+        return None
+    return found
+
+
+def remove_group() -> None:
+    """Remove the pool's placement group, if there is one, with every actor inside it."""
+    group = find_group()
+    if group is not None:
+        remove_placement_group(group)

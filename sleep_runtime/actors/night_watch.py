@@ -13,8 +13,8 @@ from ray.exceptions import RayError
 
 from sleep_runtime.actors.idle_pool import IdlePool
 from sleep_runtime.actors.scheduler import Dispatch, Scheduler
-from sleep_runtime.core.errors import SleepRuntimeError
-from sleep_runtime.core.run import Trigger
+from sleep_runtime.core.errors import RuntimeUnavailable
+from sleep_runtime.core.run import RunState, Trigger
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.telemetry.events import LogEvent
 from sleep_runtime.telemetry.log import get_logger
@@ -22,7 +22,7 @@ from sleep_runtime.telemetry.metrics import Sample, registry, snapshot
 
 FIRST_HOLD_S = 0.5
 LONGEST_HOLD_S = 60.0
-POOL_TIMEOUT_S = 60.0
+POOL_TIMEOUT_S = 10.0
 
 log = get_logger(__name__)
 
@@ -50,7 +50,8 @@ class NightWatch:
         self._stop = threading.Event()
         self._under_way: dict[Scope, Any] = {}
         self._held: dict[Scope, _Hold] = {}
-        self._pool_seen = False
+        self._pool_seen = threading.Event()
+        self._samples = _LastAnswers()
         self._pool.ensure()
         self._thread = threading.Thread(target=self._watch, name="night-watch", daemon=True)
         self._thread.start()
@@ -66,24 +67,19 @@ class NightWatch:
         return snapshot(registry())
 
     def pool_metrics(self) -> list[list[Sample]]:
-        """Samples of the tier actors that answer at once; a working one is left alone."""
-        refs = [actor.metrics.remote() for actor in self._pool.actors()]
-        ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0.5) if refs else ([], [])
-        samples = []
-        for ref in ready:
-            try:
-                samples.append(ray.get(ref))
-            except RayError as error:
-                log.warning(LogEvent.ACTOR_AWAY, reason=str(error))
-        return samples
+        """Samples of the pool's actors, each as it answered last: no working one is waited for."""
+        for actor in self._pool.actors():
+            self._samples.ask(actor)
+        return self._samples.answers()
 
     def ready(self) -> bool:
-        """True once every actor of the pool was up. A working one is not asked again."""
-        if not self._pool_seen:
-            for actor in self._pool.actors():
-                ray.get(actor.ready.remote(), timeout=POOL_TIMEOUT_S)
-            self._pool_seen = True
-        return True
+        """True once every actor of the pool has answered. Asks nobody, so it answers at once.
+
+        Raises ``RuntimeUnavailable`` when the watch itself has ended.
+        """
+        if not (self._thread.is_alive() or self._stop.is_set()):
+            raise RuntimeUnavailable("the night watch has ended", mend="start the runtime again")
+        return self._pool_seen.is_set()
 
     def close(self, grace_s: float) -> int:
         """Start nothing any more, wait for what is under way, give the pool back.
@@ -102,18 +98,30 @@ class NightWatch:
         while not self._stop.is_set():
             try:
                 self._look()
-            except (SleepRuntimeError, RayError) as error:
+            except Exception as error:  # without this thread there would be no night ever again
                 log.exception(LogEvent.TICK_FAILED, reason=str(error))
+                self._pool.forget()
             self._wake.wait(self._tick_s)
             self._wake.clear()
 
     def _look(self) -> None:
         self._collect()
+        self._see_pool()
         tick = self._scheduler.tick()
         if tick.started:
             self._wake_when_done()
         elif not self._under_way:
             self._catch_up()
+
+    def _see_pool(self) -> None:
+        """Note once that the pool stands; while it does not, look again soon."""
+        if self._pool_seen.is_set():
+            return
+        refs = [actor.ready.remote() for actor in self._pool.actors()]
+        _, missing = ray.wait(refs, num_returns=len(refs), timeout=POOL_TIMEOUT_S)
+        if not missing:
+            ray.get(refs)
+            self._pool_seen.set()
 
     def _dispatch(self, scope: Scope, trigger: Trigger, requested: str) -> bool:
         hold = self._held.get(scope)
@@ -140,7 +148,8 @@ class NightWatch:
                 continue
             del self._under_way[scope]
             try:
-                went_somewhere = ray.get(ref) is not None
+                run = ray.get(ref)
+                went_somewhere = run is not None and run.state is not RunState.YIELDED
             except RayError as error:
                 # The run itself is safe in the ledger; a later tick takes it up again.
                 log.warning(LogEvent.RUN_INTERRUPTED, scope=scope, reason=str(error))
@@ -150,6 +159,31 @@ class NightWatch:
                 self._held.pop(scope, None)
             else:
                 self._held[scope] = _Hold.after(self._held.get(scope))
+
+
+class _LastAnswers:
+    """What each actor said last about its metrics, with at most one question open to each."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[Any, Any] = {}
+        self._last: dict[Any, list[Sample]] = {}
+
+    def ask(self, actor: Any) -> None:
+        with self._lock:
+            self._open.setdefault(actor, actor.metrics.remote())
+
+    def answers(self) -> list[list[Sample]]:
+        with self._lock:
+            refs = list(self._open.values())
+            ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0.2) if refs else ([], [])
+            for actor in [actor for actor, ref in self._open.items() if ref in ready]:
+                try:
+                    self._last[actor] = ray.get(self._open.pop(actor))
+                except RayError as error:
+                    self._last.pop(actor, None)
+                    log.warning(LogEvent.ACTOR_AWAY, reason=str(error))
+            return list(self._last.values())
 
 
 @dataclass(frozen=True)

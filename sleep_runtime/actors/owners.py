@@ -35,11 +35,17 @@ LOCK_WAIT_S = 10.0
 
 log = get_logger(__name__)
 
+Prepare = Callable[[], None]
+"""What a process does before anything else, such as choosing how it logs."""
+
 
 class JournalOwner:
     """Owns the journal file. An async shell: many appends wait here for one fsync."""
 
-    def __init__(self, data_dir: str, *, max_batch: int, max_pending: int) -> None:
+    def __init__(
+        self, prepare: Prepare, data_dir: str, *, max_batch: int, max_pending: int
+    ) -> None:
+        prepare()
         paths = DataDir(data_dir)
         self._journal = SqliteJournal(
             paths.journal_path,
@@ -68,7 +74,8 @@ class JournalOwner:
 class LedgerOwner:
     """Owns the ledger file: one transaction a call, and they take turns."""
 
-    def __init__(self, data_dir: str, triggers: TriggerPolicy) -> None:
+    def __init__(self, prepare: Prepare, data_dir: str, triggers: TriggerPolicy) -> None:
+        prepare()
         paths = DataDir(data_dir)
         self._lock = paths.lock("ledger", wait_s=LOCK_WAIT_S)
         self._lock.__enter__()
@@ -101,11 +108,13 @@ class IndexOwner:
 
     def __init__(
         self,
+        prepare: Prepare,
         data_dir: str,
         ledger_owner: Any,
         make_embedder: Callable[[], Embedder],
         buckets: int,
     ) -> None:
+        prepare()
         paths = DataDir(data_dir)
         self._reader = SqliteLedgerReader(paths.ledger_path)
         self._index = ChromaIndex(paths.index_path, buckets=buckets)

@@ -54,6 +54,7 @@ class Scheduler:
         self._dispatch = dispatch
         self._clock = clock
         self._max_due = max_due
+        self._passed_over = 0
 
     def tick(self) -> Tick:
         """Note what arrived, take up what was interrupted, start what is due."""
@@ -101,13 +102,17 @@ class Scheduler:
         return started
 
     def _start_due(self, *, busy: set[Scope]) -> list[Scope]:
-        due = self._ledger.due(self._clock.now(), limit=self._max_due)
+        # Scopes that wait at their tier are still due: look past them, or they hide all others.
+        due = self._ledger.due(self._clock.now(), limit=self._max_due + self._passed_over)
+        self._passed_over = 0
         started = []
         # The narrowest first: what a person's night distils is there when their team's looks.
         for schedule in sorted(due, key=lambda item: (-item.scope.tier, item.due_at, item.scope)):
             if schedule.scope in busy or schedule.trigger is None:
                 continue
-            if self._dispatch(schedule.scope, schedule.trigger, schedule.requested):
+            if not self._dispatch(schedule.scope, schedule.trigger, schedule.requested):
+                self._passed_over += 1
+            else:
                 log.info(LogEvent.NIGHT_DUE, scope=schedule.scope, trigger=schedule.trigger.value)
                 started.append(schedule.scope)
         return started

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +26,7 @@ from ray import serve
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from sleep_runtime import __version__
-from sleep_runtime.actors.idle_pool import RESOURCE
+from sleep_runtime.actors.idle_pool import RESOURCE, remove_group
 from sleep_runtime.actors.night_watch import NightWatch
 from sleep_runtime.actors.owners import IndexOwner, JournalOwner, LedgerOwner
 from sleep_runtime.compose import nights
@@ -33,12 +34,12 @@ from sleep_runtime.compose.cold import make_embedder
 from sleep_runtime.compose.replica import Owners, build_replica_app
 from sleep_runtime.config import Settings
 from sleep_runtime.core.errors import RuntimeUnavailable, SleepRuntimeError
+from sleep_runtime.core.ids import digest
 from sleep_runtime.stores.datadir import DataDir, write_atomically
 from sleep_runtime.telemetry.log import configure
 
 Progress = Callable[[str], None]
 
-APP = "sleep-runtime"
 READY_TIMEOUT_S = 120.0
 CLOSE_TIMEOUT_S = 20.0
 DRAIN_S = 10.0
@@ -91,7 +92,7 @@ class Running:
         """
         with self._closing:
             progress("draining requests")
-            serve.delete(APP)
+            serve.delete(_app_name(self.settings))
             progress("waiting for nights under way")
             close_owners(self.owners)
             progress("stopped")
@@ -122,7 +123,7 @@ def start(settings: Settings, *, progress: Progress) -> Running:
     Raises ``StoreBusy`` when another runtime has the data directory, ``StoreTooNew`` when a
     newer version wrote it, ``RuntimeUnavailable`` when Ray or the port cannot be had.
     """
-    settings = settings.absolute()
+    settings = _of_its_own(settings.absolute())
     configure(settings.log.level, settings.log.format)
     paths = DataDir(settings.data_dir).ensure()
     closing = contextlib.ExitStack()
@@ -132,6 +133,7 @@ def start(settings: Settings, *, progress: Progress) -> Running:
         progress("starting Ray")
         _connect(settings)
         closing.callback(ray.shutdown)
+        _clear_leftovers()
         progress("opening the stores")
         owners = _start_owners(settings)
         progress("starting the hot path")
@@ -144,6 +146,23 @@ def start(settings: Settings, *, progress: Progress) -> Running:
     url = f"http://{_reachable(settings.http.host)}:{settings.http.port}"
     _announce(paths, url, closing)
     return Running(url=url, settings=settings, owners=owners, _closing=closing)
+
+
+def _of_its_own(settings: Settings) -> Settings:
+    """Give each data directory a namespace of its own: owners are found by name, and those of
+    another directory must never be taken for ours."""
+    name = f"{settings.ray.namespace}-{digest(str(settings.data_dir))[:8]}"
+    return settings.model_copy(update={"ray": settings.ray.model_copy(update={"namespace": name})})
+
+
+def _clear_leftovers() -> None:
+    """End what a runtime that was killed left on a cluster: it works by settings of yesterday.
+
+    The directory's lock is ours, so nobody uses these actors any more.
+    """
+    for name in ray.util.list_named_actors():
+        ray.kill(ray.get_actor(name))
+    remove_group()
 
 
 def _reachable(host: str) -> str:
@@ -212,18 +231,22 @@ def _close_token_file() -> None:
 
 def _start_owners(settings: Settings) -> Owners:
     data_dir = str(settings.data_dir)
+    prepare = partial(configure, settings.log.level, settings.log.format)
     journal = _actor(settings, JournalOwner, "journal", concurrency=1000).remote(
-        data_dir, max_batch=settings.journal.max_batch, max_pending=settings.journal.max_pending
+        prepare,
+        data_dir,
+        max_batch=settings.journal.max_batch,
+        max_pending=settings.journal.max_pending,
     )
     ledger = _actor(settings, LedgerOwner, "ledger", concurrency=4).remote(
-        data_dir, settings.policy.triggers
+        prepare, data_dir, settings.policy.triggers
     )
     _start_proxy(settings)
     _opened(journal, ledger)
-    index = _actor(settings, IndexOwner, "index", concurrency=4).remote(
-        data_dir, ledger, partial(make_embedder, settings), settings.index.buckets
+    index = _actor(settings, IndexOwner, "index", concurrency=16).remote(
+        prepare, data_dir, ledger, partial(make_embedder, settings), settings.index.buckets
     )
-    watch = _actor(settings, NightWatch, "night-watch", concurrency=8).remote(
+    watch = _actor(settings, NightWatch, "night-watch", concurrency=16).remote(
         partial(nights.make_scheduler, settings, ledger),
         partial(nights.make_pool, settings, ledger, index),
         tick_s=settings.scheduler.tick_s,
@@ -245,13 +268,19 @@ def _actor(settings: Settings, kind: type, name: str, *, concurrency: int = 1) -
 
 
 def _opened(*owners: Any) -> None:
-    """Wait until these actors stand. What one raised while opening comes out as it was."""
+    """Wait until these actors are ready. What one raised while opening comes out as it was."""
+    give_up = time.monotonic() + READY_TIMEOUT_S
+    pause = threading.Event()
     for owner in owners:
         try:
-            ray.get(owner.ready.remote(), timeout=READY_TIMEOUT_S)
-        except RayTaskError as error:
-            raise _cause(error) from None
-        except ActorDiedError as error:
+            while not ray.get(owner.ready.remote(), timeout=READY_TIMEOUT_S):
+                if time.monotonic() > give_up:
+                    raise RuntimeUnavailable(
+                        f"the idle pool did not answer in {READY_TIMEOUT_S:g} s",
+                        mend="look at the logs under the Ray session directory",
+                    )
+                pause.wait(0.1)
+        except (RayTaskError, ActorDiedError) as error:
             raise _cause(error) from None
 
 
@@ -292,7 +321,11 @@ def _start_serve(settings: Settings, owners: Owners) -> None:
         ray_actor_options={"num_cpus": 0},
         graceful_shutdown_timeout_s=DRAIN_S,
     )
-    serve.run(hot_path.bind(), name=APP, route_prefix="/")  # type: ignore[attr-defined]
+    serve.run(hot_path.bind(), name=_app_name(settings), route_prefix="/")  # type: ignore[attr-defined]
+
+
+def _app_name(settings: Settings) -> str:
+    return settings.ray.namespace
 
 
 class _HotPath:

@@ -15,7 +15,7 @@ from sleep_runtime.compose.cold import make_driver_parts, make_embedder
 from sleep_runtime.compose.hot import make_hot_path_parts
 from sleep_runtime.config import Settings
 from sleep_runtime.core.ports import Clock, Embedder, Engine, Index, LedgerReader
-from sleep_runtime.core.run import Run, Trigger
+from sleep_runtime.core.run import Run, RunState, Trigger
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.serve.app import build_app
 from sleep_runtime.stores.chroma import ChromaIndex
@@ -87,11 +87,16 @@ class Embedded:
         )
 
     def nights(self, scope: Scope | None = None, *, max_rounds: int = 20) -> list[Run]:
-        """Consolidate everything pending at and below ``scope`` until it is quiet."""
+        """Consolidate everything pending at and below ``scope`` until it is quiet.
+
+        Stops early when a round came to nothing but yielded runs.
+        """
         self._done: list[Run] = []
         for _ in range(max_rounds):
+            before = len(self._done)
             self.scheduler.request(scope)
-            if not self.scheduler.tick().started:
+            self.scheduler.tick()
+            if all(run.state is RunState.YIELDED for run in self._done[before:]):
                 break
         return self._done
 

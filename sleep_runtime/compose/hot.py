@@ -13,7 +13,7 @@ from sleep_runtime.config import Settings
 from sleep_runtime.core.journal import AppendResult, JournalRow
 from sleep_runtime.core.ports import Clock, Embedder
 from sleep_runtime.core.scope import Scope
-from sleep_runtime.present.registry import load_compilers
+from sleep_runtime.present.registry import get_compiler, load_compilers
 from sleep_runtime.present.search import IndexQuery, Searcher
 from sleep_runtime.serve.hot_path import HotPathParts
 from sleep_runtime.stores.datadir import DataDir
@@ -40,6 +40,8 @@ def make_hot_path_parts(
     clock = clock or SystemClock()
     embedder = embedder or make_embedder(settings)
     ledger = SqliteLedgerReader(paths.ledger_path)
+    compilers = load_compilers()
+    get_compiler(compilers, settings.compiler.name)  # a wrong default is an error now, not later
     return HotPathParts(
         append=append,
         request_night=request_night,
@@ -55,7 +57,7 @@ def make_hot_path_parts(
             exact_limit=settings.index.exact_limit,
             max_views=settings.search.cache_scopes,
         ),
-        compilers=load_compilers(),
+        compilers=compilers,
         redact=redact,
         clock=clock,
         engine_name=settings.engine.kind,

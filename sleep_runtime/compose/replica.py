@@ -16,7 +16,7 @@ from sleep_runtime.actors.owners import IndexClient, unwrap
 from sleep_runtime.compose.cold import make_embedder
 from sleep_runtime.compose.hot import make_hot_path_parts
 from sleep_runtime.config import Settings
-from sleep_runtime.core.errors import RuntimeUnavailable, StoreError
+from sleep_runtime.core.errors import StoreError
 from sleep_runtime.core.journal import AppendResult, JournalRow
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.serve.app import build_app
@@ -28,6 +28,7 @@ ACK_TIMEOUT_S = 30.0
 REQUEST_TIMEOUT_S = 30.0
 REPAIR_TIMEOUT_S = 600.0
 METRICS_TIMEOUT_S = 2.0
+READY_TIMEOUT_S = 2.0
 
 log = get_logger(__name__)
 Answer = TypeVar("Answer")
@@ -112,11 +113,10 @@ def _collect(answer: list[Sample] | BaseException, found: list[list[Sample]]) ->
 
 
 async def _ready(owners: Owners) -> bool:
-    """True when every owner answers."""
+    """True when the journal and the ledger answer: capture and reading need no one else."""
+    asked = (owners.journal.ready.remote(), owners.ledger.ready.remote())
     try:
-        answers = await asyncio.gather(
-            *(asyncio.wait_for(owner.ready.remote(), METRICS_TIMEOUT_S) for owner in owners.each())
-        )
-    except (RayError, TimeoutError, RuntimeUnavailable):
+        answers = await asyncio.gather(*(asyncio.wait_for(ref, READY_TIMEOUT_S) for ref in asked))
+    except (RayError, TimeoutError):
         return False
     return all(answers)

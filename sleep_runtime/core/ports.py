@@ -26,7 +26,7 @@ from sleep_runtime.core.proposal import (
     Proposal,
 )
 from sleep_runtime.core.run import Lease, Run, Schedule, Trigger
-from sleep_runtime.core.scope import Scope
+from sleep_runtime.core.scope import Scope, Tier
 
 
 class Clock(Protocol):
@@ -61,6 +61,13 @@ class JournalReader(Protocol):
 
     def count(self) -> int: ...
 
+    def last_seq(self) -> int:
+        """The highest position of any event the journal ever took; 0 when it is empty.
+
+        A ledger that has been further (``LedgerReader.furthest``) belongs to another journal, or
+        to a later state of this one.
+        """
+
 
 class JournalWriter(Protocol):
     """The one owner of the journal file."""
@@ -84,6 +91,18 @@ class Cursors(BaseModel):
 
     journal: int = 0
     observations: int = 0
+
+
+class Pending(BaseModel):
+    """What waits for a night, summed over ``scopes`` schedules that are not idle."""
+
+    model_config = ConfigDict(frozen=True)
+
+    scopes: int = 0
+    events: int = 0
+    tokens: int = 0
+    observations: int = 0
+    folds: int = 0
 
 
 class Pin(BaseModel):
@@ -139,8 +158,11 @@ class LedgerReader(Protocol):
     def knows(self, scope: Scope) -> bool:
         """True when anything was ever seen in the organisation of this scope."""
 
-    def version(self) -> int:
-        """Grows with every commit that changed a note: what caches are checked against."""
+    def versions(self, scopes: Sequence[Scope]) -> dict[Scope, int]:
+        """For each of these scopes a number that grows with every change of its notes or vectors.
+
+        0 for a scope that never had a note. What caches are checked against.
+        """
 
     def cursors(self, scope: Scope) -> Cursors: ...
 
@@ -196,8 +218,14 @@ class LedgerReader(Protocol):
     def due(self, now: datetime, *, limit: int) -> list[Schedule]:
         """Schedules with ``due_at`` <= now, earliest first. One indexed query."""
 
-    def next_due(self) -> Schedule | None:
-        """The schedule that is due earliest."""
+    def next_due(self, scope: Scope | None = None) -> Schedule | None:
+        """The schedule that is due earliest, of this scope and those below."""
+
+    def pending(self, scope: Scope | None = None) -> Pending:
+        """What is pending at this scope and those below, however many there are."""
+
+    def pending_by_tier(self) -> dict[Tier, Pending]:
+        """What is pending at all scopes of each tier; every tier has its entry."""
 
     def leases(self, now: datetime, scope: Scope | None = None) -> list[Lease]:
         """Leases alive at ``now``, of this scope and those below."""
@@ -205,13 +233,23 @@ class LedgerReader(Protocol):
     def watermark(self) -> int:
         """The journal position up to which heads were noted."""
 
+    def furthest(self) -> int:
+        """The furthest journal position this ledger relies on; 0 before it saw any event.
+
+        The highest of the watermark, every scope's cursor and the ranges of unfinished runs.
+        """
+
     def marks(self, *, limit: int) -> list[Mark]: ...
 
     def generation(self) -> int:
         """The index generation that readers use."""
 
-    def counts(self) -> dict[str, int]:
-        """Row counts by noun and note status, for status and metrics."""
+    def counts(self, within: Scope | None = None) -> dict[str, int]:
+        """Row counts by noun and ``notes.<status>``, zeros included, for status and metrics.
+
+        With ``within`` only what belongs to notes, runs and schedules of that scope and those
+        below. Marks of notes that are gone have no scope and count only without it.
+        """
 
     def digest(self) -> str:
         """SHA-256 of what was learned: notes, revisions, evidence, observations, cursors.
@@ -281,7 +319,8 @@ class LedgerWriter(Protocol):
     def commit(self, lease: Lease, run_id: str, commit: Commit, *, now: datetime) -> Run:
         """reflected -> committed: deltas, revisions, evidence, vectors, cursor, outbox, schedule.
 
-        Raises ``StaleRevision`` when a delta's revision does not follow the stored one.
+        ``now`` is the instant of the commit itself: every new revision gets it as ``recorded_at``,
+        whatever its delta says, every delta as ``at``, the schedule as ``last_run_at``. Raises ``StaleRevision`` when a delta's revision does not follow the stored one.
         """
 
     def projected(self, run_id: str, *, now: datetime) -> Run:
@@ -307,7 +346,10 @@ class LedgerWriter(Protocol):
         """Clear marks whose note has not moved past the marked revision. Returns how many."""
 
     def mark_all(self, *, generation: int) -> int:
-        """Mark every note for projection into a new generation. Returns how many."""
+        """Mark every note, in any status, for projection; returns how many.
+
+        For a new ``generation``, or the present one when its index has lost what it held.
+        """
 
     def flip_generation(self, generation: int) -> None: ...
 

@@ -26,6 +26,7 @@ from sleep_runtime.telemetry.metrics import METRICS
 
 MAX_QUERY_CHARS = 4000
 RETRY_AFTER_S = 1
+SMALL_BODY_BYTES = 64 * 1024
 
 
 class _Body(BaseModel):
@@ -101,13 +102,16 @@ def _add_capture(app: FastAPI, parts: HotPathParts) -> None:
 async def _append(
     parts: HotPathParts, raw: bytes, request: Request, *, plain: bool = False
 ) -> dict[str, Any]:
-    parsed = parse_events(
+    parse = partial(
+        parse_events,
         raw,
         content_type="application/json" if plain else request.headers.get("content-type", ""),
         content_encoding="" if plain else request.headers.get("content-encoding", ""),
         now=parts.clock.now(),
         limits=parts.limits,
     )
+    # A large body takes longer to parse than other requests should wait for the loop.
+    parsed = parse() if len(raw) <= SMALL_BODY_BYTES else await run_in_threadpool(parse)
     result = await parts.append(parsed.rows)
     refused = parsed.refused(result.conflicts)
     METRICS.capture_events.labels("accepted").inc(result.accepted)

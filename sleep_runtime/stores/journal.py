@@ -383,13 +383,17 @@ class SqliteJournalReader:
         rows = self._rows(sa.select(sa.func.coalesce(sa.func.sum(_heads.c.events), 0)))
         return int(rows[0][0])
 
+    def last_seq(self) -> int:
+        """See ``JournalReader.last_seq``; the ends of two indexes."""
+        return int(self._rows(sa.text(_LAST_SEQ))[0][0])
+
     def close(self) -> None:
         self._engine.dispose()
 
     def _stored_events(self, query: sa.Select[Any]) -> list[StoredEvent]:
         return [_stored_event(row) for row in self._rows(query)]
 
-    def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+    def _rows(self, query: sa.Select[Any] | sa.TextClause) -> Sequence[sa.Row[Any]]:
         with store_errors(self.path), self._engine.connect() as connection:
             return connection.execute(query).all()
 

@@ -96,6 +96,10 @@ class InMemoryJournal:
         with self._lock:
             return len(self._stored)
 
+    def last_seq(self) -> int:
+        with self._lock:
+            return len(self._stored)
+
     def close(self) -> None:
         """Refuse further appends; reading goes on."""
         with self._lock:

@@ -43,7 +43,8 @@ def commit(
     run = runs.held(tx, lease, run_id)
     if not runs.stands_at(run, RunState.REFLECTED):
         return run
-    revisions = _follow(tx, run, what.deltas)
+    changes = [_recorded(delta, now) for delta in what.deltas]
+    revisions = _follow(tx, run, changes)
     done = runs.change(
         tx,
         run,
@@ -52,15 +53,23 @@ def commit(
         reason=what.reason,
         updated_at=now,
     )
-    if what.deltas:
-        _write(tx, done, what.deltas)
+    if changes:
+        _write(tx, done, changes)
         outbox.mark(tx, revisions)
-        meta.bump(tx, meta.VERSION)
+        meta.bump(tx, [str(run.scope)])
     _write_vectors(tx, what, revisions)
     runs.move_cursors(tx, run.scope, journal=0, observed=run.observations.upto)
     _mark_folds(tx, run, what, now=now, policy=policy)
     _close_schedule(tx, run, now=now, policy=policy)
     return done
+
+
+def _recorded(delta: Delta, now: datetime) -> Delta:
+    """The change as it is known from this instant on, not from when its run was planned.
+
+    Else a note could appear in what was known before anybody could read it.
+    """
+    return delta.model_copy(update={"note": delta.note.model_copy(update={"recorded_at": now})})
 
 
 def _follow(tx: sa.Connection, run: Run, changes: Sequence[Delta]) -> dict[str, int]:

@@ -1,14 +1,16 @@
-"""The ledger's single numbers, each growing only: watermark, version, index generation."""
+"""Numbers that only grow: watermark, index generation, and a version for each scope's notes."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from sleep_runtime.stores.ledger.schema import meta
+from sleep_runtime.core.scope import Scope
+from sleep_runtime.stores.ledger.schema import meta, scope_versions
 
 WATERMARK = "watermark"
-VERSION = "version"
 GENERATION = "generation"
 
 
@@ -24,6 +26,24 @@ def raise_to(tx: sa.Connection, key: str, value: int) -> None:
     tx.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": highest}))
 
 
-def bump(tx: sa.Connection, key: str) -> None:
-    """Raise the number by one."""
-    raise_to(tx, key, read(tx, key) + 1)
+def bump(tx: sa.Connection, scopes: Iterable[str]) -> None:
+    """Raise by one the version of each scope whose notes or vectors changed.
+
+    A version outlives the last note of its scope, or a cache could take an old one for new.
+    """
+    changed = [{"scope": scope, "version": 1} for scope in sorted(set(scopes))]
+    if changed:
+        tx.execute(_BUMP, changed)
+
+
+def versions(tx: sa.Connection, scopes: Sequence[Scope]) -> dict[Scope, int]:
+    """The version of each of these scopes, 0 where nothing was ever bumped."""
+    table = scope_versions
+    named = sa.select(table).where(table.c.scope.in_([str(scope) for scope in scopes]))
+    found = {row.scope: row.version for row in tx.execute(named)}
+    return {scope: found.get(str(scope), 0) for scope in scopes}
+
+
+_BUMP = insert(scope_versions).on_conflict_do_update(
+    index_elements=["scope"], set_={"version": scope_versions.c.version + 1}
+)

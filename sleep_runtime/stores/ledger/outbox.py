@@ -39,9 +39,12 @@ def clear(tx: sa.Connection, marks: Sequence[Mark]) -> int:
 def mark_all(tx: sa.Connection, generation: int) -> int:
     """Mark every note at its newest revision. Returns how many there are."""
     _not_backwards(tx, generation)
-    found = {row.note_id: row.revision for row in tx.execute(sa.select(newest))}
-    mark(tx, found)
-    return len(found)
+    every = sa.select(newest.c.note_id, newest.c.revision).where(sa.true())
+    statement = insert(outbox).from_select(["note_id", "revision"], every)
+    highest = sa.func.max(outbox.c.revision, statement.excluded.revision)
+    return tx.execute(
+        statement.on_conflict_do_update(index_elements=["note_id"], set_={"revision": highest})
+    ).rowcount
 
 
 def flip(tx: sa.Connection, generation: int) -> None:
@@ -60,26 +63,40 @@ def _not_backwards(tx: sa.Connection, generation: int) -> None:
         )
 
 
-def store_vectors(tx: sa.Connection, vectors: Sequence[NoteVector]) -> int:
+def store_vectors(tx: sa.Connection, vectors: Sequence[NoteVector]) -> set[str]:
     """Keep vectors of notes that exist, unless a vector of a later wording is there already.
 
-    Returns how many rows were written.
+    Returns the scopes of the notes whose vector was written.
     """
-    return sum(_store_batch(tx, batch) for batch in rows.batches(vectors))
+    return {scope for batch in rows.batches(vectors) for scope in _store_batch(tx, batch)}
 
 
-def _store_batch(tx: sa.Connection, vectors: Sequence[NoteVector]) -> int:
-    names = sa.select(newest.c.note_id).where(newest.c.note_id.in_([v.note_id for v in vectors]))
-    known = set(tx.execute(names).scalars())
-    kept = [rows.vector_values(vector) for vector in vectors if vector.note_id in known]
-    if not kept:
-        return 0
-    statement = insert(note_vectors)
-    return tx.execute(
-        statement.on_conflict_do_update(
-            index_elements=["note_id"],
-            set_={name: statement.excluded[name] for name in ("revision", "model", "vector")},
-            where=statement.excluded.revision >= note_vectors.c.revision,
-        ),
-        kept,
-    ).rowcount
+def _store_batch(tx: sa.Connection, vectors: Sequence[NoteVector]) -> set[str]:
+    known = _scopes_and_revisions(tx, [vector.note_id for vector in vectors])
+    kept = {
+        vector.note_id: rows.vector_values(vector)
+        for vector in sorted(vectors, key=lambda vector: vector.revision)
+        if vector.note_id in known and vector.revision >= known[vector.note_id][1]
+    }
+    if kept:
+        tx.execute(_KEEP_VECTOR, list(kept.values()))
+    return {known[note_id][0] for note_id in kept}
+
+
+def _scopes_and_revisions(
+    tx: sa.Connection, note_ids: Sequence[str]
+) -> dict[str, tuple[str, int]]:
+    """The scope of each of these notes that exists, and the revision of the vector it has."""
+    found = (
+        sa.select(newest.c.note_id, newest.c.scope, note_vectors.c.revision)
+        .join(note_vectors, note_vectors.c.note_id == newest.c.note_id, isouter=True)
+        .where(newest.c.note_id.in_(note_ids))
+    )
+    return {row.note_id: (row.scope, row.revision or 0) for row in tx.execute(found)}
+
+
+_VECTOR = insert(note_vectors)
+_KEEP_VECTOR = _VECTOR.on_conflict_do_update(
+    index_elements=["note_id"],
+    set_={name: _VECTOR.excluded[name] for name in ("revision", "model", "vector")},
+)

@@ -27,6 +27,7 @@ from sleep_runtime.stores.ledger import leases, observations, rows, schedules
 from sleep_runtime.stores.ledger.schedules import Entry
 from sleep_runtime.stores.ledger.schema import cursors, pins, proposals, runs
 
+_LEAST_COOLDOWN_S = 1.0
 _ORDER = (
     RunState.PLANNED,
     RunState.GENERATED,
@@ -383,8 +384,11 @@ def abandon(
 
 
 def _cool_down(tx: sa.Connection, scope: Scope, *, now: datetime, policy: TriggerPolicy) -> None:
-    """Due again exactly when the cool-down is over, if anything is pending: never a tight loop."""
-    until = now + timedelta(seconds=policy.cooldown_s)
+    """Due again exactly when the cool-down is over, if anything is pending.
+
+    A policy without a cool-down still gets a second: what cannot be done now is no tight loop.
+    """
+    until = now + timedelta(seconds=max(policy.cooldown_s, _LEAST_COOLDOWN_S))
 
     def brake(entry: Entry) -> Entry:
         return replace(entry, not_before=max(until, entry.not_before or until))

@@ -145,6 +145,13 @@ newest = sa.Table(
     sa.Index("ix_newest_scope_status", "scope", "status"),
 )
 
+scope_versions = sa.Table(
+    "scope_versions",
+    metadata,
+    _text("scope", primary_key=True),
+    _integer("version"),
+)
+
 note_evidence = sa.Table(
     "note_evidence",
     metadata,

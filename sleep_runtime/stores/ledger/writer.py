@@ -224,5 +224,4 @@ class SqliteLedger:
 
     def store_vectors(self, vectors: Sequence[NoteVector]) -> None:
         with self._write() as tx:
-            if outbox.store_vectors(tx, vectors):
-                meta.bump(tx, meta.VERSION)
+            meta.bump(tx, outbox.store_vectors(tx, vectors))
