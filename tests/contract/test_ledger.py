@@ -209,7 +209,7 @@ def test_a_closed_ledger_says_so(path: Path) -> None:
     with pytest.raises(StoreError, match="was closed"):
         ledger.acquire(ANA, "tier-1", now=T0, ttl_s=60)
     with pytest.raises(StoreError, match="was closed"):
-        ledger.reader.version()
+        ledger.reader.generation()
 
 
 def test_threads_take_turns_and_lose_nothing(bench: LedgerBench) -> None:

@@ -472,6 +472,7 @@ def test_feedback_is_durable_idempotent_and_weighed_by_the_next_night(fresh: Sit
 
 
 def test_the_same_feedback_id_with_another_vote_is_refused(fresh: Site) -> None:
+    fresh.say(ANA, ADJUSTED.statement)
     body = {"scope": str(ANA), "note": "note_1", "helpful": True, "id": "f1"}
     body["ts"] = fresh.clock.now().isoformat()
     assert fresh.http.post("/v1/feedback", json=body).status_code == 202

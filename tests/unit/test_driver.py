@@ -49,13 +49,13 @@ class Bench:
         self.said = 0
         self.say(LESSON)
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, session: str = "") -> None:
         self.said += 1
         event = Event(
             id=f"e{self.said}",
             ts=self.clock.now(),
             scope=ANA,
-            session=f"s{self.said}",
+            session=session or f"s{self.said}",
             kind=EventKind.MESSAGE,
             role=Role.HUMAN,
             text=text,
@@ -248,15 +248,13 @@ def test_a_ledger_that_is_away_for_a_moment_does_not_end_the_heartbeat(bench: Be
 # ---------------------------------------------------------------------------- failures, yields
 
 
-class Broken(ScriptedEngine):
-    """An engine with a fault that no retry mends."""
-
-    def distil(self, sessions: Sequence[SessionInput]) -> list[Distillation]:
-        raise ZeroDivisionError("a fault in the engine")
+def broken(text: str) -> str:
+    """A part with a fault that no retry mends."""
+    raise ZeroDivisionError("a fault in the redaction")
 
 
 def fail(bench: Bench, times: int) -> None:
-    driver = bench.driver(engine=Broken())
+    driver = bench.driver(redact=broken)
     for _ in range(times):
         run = driver.consolidate(ANA)
         assert run is not None
@@ -266,7 +264,7 @@ def fail(bench: Bench, times: int) -> None:
 def test_a_run_that_fails_says_what_failed_and_waits_for_the_cool_down(bench: Bench) -> None:
     fail(bench, 1)
     run = bench.run()
-    assert run.reason == "failed while planned: ZeroDivisionError: a fault in the engine"
+    assert run.reason == "failed while planned: ZeroDivisionError: a fault in the redaction"
     assert run.attempts == 2
     now = bench.clock.now()
     assert bench.ledger.due(now + timedelta(seconds=599), limit=9) == []
@@ -275,7 +273,7 @@ def test_a_run_that_fails_says_what_failed_and_waits_for_the_cool_down(bench: Be
 
 def test_a_run_that_fails_again_and_again_is_abandoned_with_a_reason(bench: Bench) -> None:
     fail(bench, MAX_ATTEMPTS)
-    given_up = bench.driver(engine=Broken()).consolidate(ANA)
+    given_up = bench.driver(redact=broken).consolidate(ANA)
     assert given_up is not None
     assert given_up.state is RunState.ABANDONED
     assert given_up.reason == f"gave up after {MAX_ATTEMPTS} attempts"
@@ -284,7 +282,7 @@ def test_a_run_that_fails_again_and_again_is_abandoned_with_a_reason(bench: Benc
 
 def test_what_an_abandoned_run_did_not_learn_waits_for_the_next(bench: Bench) -> None:
     fail(bench, MAX_ATTEMPTS)
-    bench.driver(engine=Broken()).consolidate(ANA)
+    bench.driver(redact=broken).consolidate(ANA)
     healed = bench.driver().consolidate(ANA)
     assert healed is not None
     assert (healed.number, healed.state) == (2, RunState.PROJECTED)
@@ -295,6 +293,23 @@ def test_what_an_abandoned_run_did_not_learn_waits_for_the_next(bench: Bench) ->
 def test_a_failure_gives_the_lease_back(bench: Bench) -> None:
     fail(bench, 1)
     assert bench.ledger.leases(bench.clock.now()) == []
+
+
+def test_a_question_that_breaks_the_engine_breaks_alone(bench: Bench) -> None:
+    class Choosy(ScriptedEngine):
+        def distil(self, sessions: Sequence[SessionInput]) -> list[Distillation]:
+            if any(session.session == "cursed" for session in sessions):
+                raise ZeroDivisionError("a fault in the engine")
+            return super().distil(sessions)
+
+    bench.say("anything", session="cursed")
+    run = bench.driver(engine=Choosy(SCRIPT)).consolidate(ANA)
+    assert run is not None
+    assert run.state is RunState.PROJECTED
+    assert run.counts["engine.distil_problem"] == 1
+    assert "1 unusable answer" in run.reason
+    (note,) = bench.ledger.notes([ANA])
+    assert note.claim.statement == LESSON
 
 
 def test_to_yield_is_no_failure_however_often(bench: Bench) -> None:

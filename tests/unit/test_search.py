@@ -14,7 +14,7 @@ from sleep_runtime.core.errors import InvalidInput, StoreError
 from sleep_runtime.core.note import Note, NoteStatus
 from sleep_runtime.core.ports import Hit, NoteVector
 from sleep_runtime.core.scope import Scope
-from sleep_runtime.present.ranking import Lexicon, Table, best, words
+from sleep_runtime.present.ranking import Lexicon, Table, best, searchable, words
 from sleep_runtime.present.search import Searcher
 from sleep_runtime.present.visible import canonical, slot, visible
 from sleep_runtime.stores.projector import Projector
@@ -115,7 +115,9 @@ def test_canonical_folds_case_width_punctuation_and_space() -> None:
 def test_words_of_the_query_decide_between_equally_near_notes() -> None:
     notes = [make_note("a", "waterfall by quarter"), make_note("b", "waterfall by year")]
     table = Table(notes, np.zeros((2, 4), dtype=np.float32))
-    scores = table.score("by year", np.ones(4, dtype=np.float32), Lexicon(table.texts))
+    scores = table.score(
+        "by year", np.ones(4, dtype=np.float32), Lexicon(words(searchable(note)) for note in notes)
+    )
     assert scores[1] > scores[0] > 0
 
 
