@@ -317,7 +317,12 @@ class _Steps:
         judgements = self._compare(run, "compare", pairs)
         proposals = propose.propose(run.scope, observations, judgements, policy)
         critiques = reflect.critique(
-            proposals, dossiers, judgements, policy=policy, now=run.planned_at
+            proposals,
+            dossiers,
+            judgements,
+            policy=policy,
+            now=run.planned_at,
+            above_active=self._in_force_above(dossiers),
         )
         counts = Counter(f"{critique.worth.value}.{critique.code}" for critique in critiques)
         counts["proposals"] = len(proposals)
@@ -333,6 +338,12 @@ class _Steps:
             counts=counts,
             now=parts.clock.now(),
         )
+
+    def _in_force_above(self, dossiers: Sequence[Dossier]) -> set[str]:
+        """The notes of the scopes above that this scope's own copies folded into, if still true."""
+        folded_into = {dossier.note.superseded_by for dossier in dossiers} - {""}
+        above = (self._parts.ledger.note(note_id) for note_id in sorted(folded_into))
+        return {note.id for note in above if note and note.status is NoteStatus.ACTIVE}
 
     def _vectors(
         self, observations: Sequence[Observation], notes: Sequence[Note]

@@ -120,8 +120,9 @@ class IndexOwner:
         self._index = ChromaIndex(paths.index_path, buckets=buckets)
         self._make_embedder = make_embedder
         self._projector = Projector(self._reader, ledger_client(ledger_owner), self._index)
-        if self._index.set_aside is not None:
-            self._projector.reconcile()
+        if self._index.set_aside is not None or self._index.fresh:
+            # The marks are durable: whatever dies before the index is full, the rest is known.
+            ledger_client(ledger_owner).mark_all(generation=self._reader.generation())
 
     def project(self) -> int:
         """Empty the outbox as it stands now. Returns how many marks were cleared."""

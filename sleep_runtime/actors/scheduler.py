@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sleep_runtime.core.ports import Clock, JournalReader, LedgerReader, LedgerWriter
 from sleep_runtime.core.run import RunState, Trigger
-from sleep_runtime.core.scope import Scope, Tier
+from sleep_runtime.core.scope import Scope
 from sleep_runtime.telemetry.events import LogEvent
 from sleep_runtime.telemetry.failpoint import failpoint
 from sleep_runtime.telemetry.log import get_logger
@@ -70,13 +70,9 @@ class Scheduler:
 
     def gauge(self) -> None:
         """Set the gauges of what is pending, by tier."""
-        schedules = self._ledger.schedules()
-        for tier in Tier:
-            mine = [item for item in schedules if item.scope.tier is tier]
-            METRICS.pending_events.labels(tier.label).set(sum(i.pending_events for i in mine))
-            METRICS.pending_observations.labels(tier.label).set(
-                sum(i.pending_observations for i in mine)
-            )
+        for tier, pending in self._ledger.pending_by_tier().items():
+            METRICS.pending_events.labels(tier.label).set(pending.events)
+            METRICS.pending_observations.labels(tier.label).set(pending.observations)
         METRICS.outbox_marks.set(self._ledger.counts().get("outbox", 0))
 
     def _note_heads(self) -> int:

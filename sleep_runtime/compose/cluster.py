@@ -30,7 +30,7 @@ from sleep_runtime.actors.idle_pool import RESOURCE, remove_group
 from sleep_runtime.actors.night_watch import NightWatch
 from sleep_runtime.actors.owners import IndexOwner, JournalOwner, LedgerOwner
 from sleep_runtime.compose import nights
-from sleep_runtime.compose.cold import make_embedder
+from sleep_runtime.compose.cold import check_same_age, make_embedder
 from sleep_runtime.compose.replica import Owners, build_replica_app
 from sleep_runtime.config import Settings
 from sleep_runtime.core.errors import RuntimeUnavailable, SleepRuntimeError
@@ -243,6 +243,7 @@ def _start_owners(settings: Settings) -> Owners:
     )
     _start_proxy(settings)
     _opened(journal, ledger)
+    check_same_age(settings)
     index = _actor(settings, IndexOwner, "index", concurrency=16).remote(
         prepare, data_dir, ledger, partial(make_embedder, settings), settings.index.buckets
     )

@@ -5,12 +5,14 @@ Imports nothing of the hot path: the processes of a night stay small.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from sleep_runtime.actors.driver import DriverParts
 from sleep_runtime.actors.heartbeat import Pulse
 from sleep_runtime.capture.redact import redact
 from sleep_runtime.config import Settings
+from sleep_runtime.core.errors import StoreError
 from sleep_runtime.core.ports import Clock, Embedder, Engine, LedgerWriter
 from sleep_runtime.engines.embedder import MiniLmEmbedder
 from sleep_runtime.engines.extractive import ExtractiveEngine
@@ -70,3 +72,23 @@ def make_driver_parts(
         policy=settings.policy,
         pulse=Pulse(settings.scheduler.lease_ttl_s, settings.scheduler.heartbeat_s),
     )
+
+
+def check_same_age(settings: Settings) -> None:
+    """Refuse a journal that is older than the ledger beside it.
+
+    It would give out positions the ledger has passed already, and what is captured there would
+    be acknowledged and never read. Raises ``StoreError``.
+    """
+    paths = DataDir(settings.data_dir)
+    with (
+        contextlib.closing(SqliteJournalReader(paths.journal_path)) as journal,
+        contextlib.closing(SqliteLedgerReader(paths.ledger_path)) as ledger,
+    ):
+        written, read = journal.last_seq(), ledger.furthest()
+    if read > written:
+        raise StoreError(
+            f"the journal ends at event {written}, but the ledger has read up to {read}",
+            field="data_dir",
+            mend="restore journal.sqlite and ledger.sqlite from the same moment",
+        )

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from sleep_runtime.actors.driver import DriverParts, RunDriver
 from sleep_runtime.actors.scheduler import Scheduler
-from sleep_runtime.compose.cold import make_driver_parts, make_embedder
+from sleep_runtime.compose.cold import check_same_age, make_driver_parts, make_embedder
 from sleep_runtime.compose.hot import make_hot_path_parts
 from sleep_runtime.config import Settings
 from sleep_runtime.core.ports import Clock, Embedder, Engine, Index, LedgerReader
@@ -69,11 +69,13 @@ class Embedded:
         self.writer = self._close_later(
             SqliteLedger(paths.ledger_path, triggers=self.settings.policy.triggers)
         )
+        check_same_age(self.settings)
         self.ledger: LedgerReader = self._close_later(SqliteLedgerReader(paths.ledger_path))
         self.journal_reader = self._close_later(SqliteJournalReader(paths.journal_path))
-        self.index: Index = self._close_later(
-            ChromaIndex(paths.index_path, buckets=self.settings.index.buckets)
-        )
+        index = ChromaIndex(paths.index_path, buckets=self.settings.index.buckets)
+        self.index: Index = self._close_later(index)
+        if index.set_aside is not None or index.fresh:
+            self.writer.mark_all(generation=self.ledger.generation())
         self.projector = Projector(self.ledger, self.writer, self.index)
         self.driver_parts = self._driver_parts()
         self.driver = RunDriver(OWNER, self.driver_parts)

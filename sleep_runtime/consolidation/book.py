@@ -36,6 +36,10 @@ _WEIGHT = (
 )
 
 
+Voter = tuple[str, str]
+"""Who votes, and in which session: one vote each."""
+
+
 class Change(NamedTuple):
     """One thing that was done to a page, and why."""
 
@@ -54,15 +58,23 @@ class Page:
     before: Note | None
     status: NoteStatus | None
     evidence: dict[str, Evidence]
-    helpful: int = 0
-    harmful: int = 0
+    votes: dict[Voter, Evidence] = field(default_factory=dict)
     superseded_by: str = ""
     fresh: dict[str, Evidence] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
+    stored_votes: frozenset[str] = frozenset()
 
     @property
     def pieces(self) -> list[Evidence]:
         return list(self.evidence.values())
+
+    @property
+    def helpful(self) -> int:
+        return sum(1 for item in self.votes.values() if item.vote > 0)
+
+    @property
+    def harmful(self) -> int:
+        return sum(1 for item in self.votes.values() if item.vote < 0)
 
     def add(self, pieces: Iterable[Evidence]) -> None:
         """Count each believable event once. Words of tools are no evidence."""
@@ -70,6 +82,16 @@ class Page:
             if piece.trust is not Trust.UNTRUSTED and piece.event_id not in self.evidence:
                 self.evidence[piece.event_id] = piece
                 self.fresh[piece.event_id] = piece
+
+    def vote(self, pieces: Iterable[Evidence]) -> int:
+        """Count the last vote of each person in each session; returns how many are a change."""
+        changed = 0
+        for piece in sorted(pieces, key=_by_time):
+            known = self.votes.get(_voter(piece))
+            if known is None or _by_time(known) < _by_time(piece):
+                self.votes[_voter(piece)] = piece
+                changed += known is None or known.vote != piece.vote
+        return changed
 
     def move(self, to: NoteStatus | None, change: Change, *, superseded_by: str = "") -> None:
         if to is not None:
@@ -120,6 +142,8 @@ class Book:
 
     def holds_since(self, page: Page) -> datetime:
         """Since when it is true: its first sighting after what it replaced was last said."""
+        if page.before and page.before.status is page.status is NoteStatus.RETIRED:
+            return page.before.valid_from
         ends = [
             self.asserted(old) or max(item.ts for item in old.evidence.values())
             for old in self._pages.values()
@@ -141,7 +165,7 @@ class Book:
         return Delta(
             kind=change.kind,
             note=self._note(page, reason),
-            evidence=tuple(sorted(page.fresh.values(), key=lambda e: (e.ts, e.event_id))),
+            evidence=tuple(sorted([*page.fresh.values(), *_new_votes(page)], key=_by_time)),
             code=change.code,
             reason=reason,
             proposal_id=next((c.proposal_id for c in page.changes if c.proposal_id), ""),
@@ -185,11 +209,27 @@ def _page(dossier: Dossier) -> Page:
         claim=note.claim,
         before=note,
         status=note.status,
-        evidence={item.event_id: item for item in dossier.evidence},
-        helpful=note.helpful,
-        harmful=note.harmful,
+        evidence={item.event_id: item for item in dossier.evidence if not item.vote},
+        votes=_last_votes(dossier.evidence),
         superseded_by=note.superseded_by,
+        stored_votes=frozenset(item.event_id for item in dossier.evidence if item.vote),
     )
+
+
+def _by_time(item: Evidence) -> tuple[datetime, str]:
+    return item.ts, item.event_id
+
+
+def _voter(item: Evidence) -> Voter:
+    return item.person, item.session
+
+
+def _last_votes(evidence: Iterable[Evidence]) -> dict[Voter, Evidence]:
+    return {_voter(item): item for item in sorted(evidence, key=_by_time) if item.vote}
+
+
+def _new_votes(page: Page) -> list[Evidence]:
+    return [item for item in page.votes.values() if item.event_id not in page.stored_votes]
 
 
 def _headline(page: Page) -> Change:
@@ -201,5 +241,5 @@ def _headline(page: Page) -> Change:
 
 
 def _shown(evidence: Mapping[str, Evidence]) -> tuple[str, ...]:
-    newest: Sequence[Evidence] = sorted(evidence.values(), key=lambda e: (e.ts, e.event_id))
+    newest: Sequence[Evidence] = sorted(evidence.values(), key=_by_time)
     return tuple(item.event_id for item in newest[-MAX_EVIDENCE_SHOWN:])

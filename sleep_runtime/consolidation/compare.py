@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
-from sleep_runtime.consolidation.words import mentions, normalise, stems
+from sleep_runtime.consolidation.words import mentions, normalise, numbers, one_value, stems
 from sleep_runtime.core.ids import canonical_json, digest
 from sleep_runtime.core.observation import Claim
 from sleep_runtime.core.proposal import ClaimPair, Judgement, Verdict
@@ -131,10 +131,21 @@ def tie(left: Claim, right: Claim, judgements: Mapping[str, Judgement]) -> Tie:
     judgement = judgements.get(pair_of(left, right).key, Judgement())
     verdict = Verdict.UNRELATED if judgement.problem else judgement.verdict
     if verdict is Verdict.SAME:
-        return _same(left, right)
+        return Tie.UNSURE if _at_odds(left, right) else _same(left, right)
     if verdict is Verdict.EXCLUDES:
         return Tie.EXCLUDES if _one_case(left, right) else Tie.SCOPED
     return Tie.UNSURE if clash(left, right) else Tie.APART
+
+
+def _at_odds(left: Claim, right: Claim) -> bool:
+    """True when values or numbers differ, so that no engine may call the two the same.
+
+    "adj." and "adjusted EBITDA" may be one value named twice; "100 MB" and "200 MB" are two.
+    """
+    ours, theirs = numbers(left.statement), numbers(right.statement)
+    if not (ours <= theirs or theirs <= ours):
+        return True
+    return clash(left, right) and not one_value(left.value, right.value)
 
 
 def _same(left: Claim, right: Claim) -> Tie:

@@ -7,19 +7,22 @@ has a reason; the order in which a night's proposals are listed changes nothing.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from sleep_runtime.consolidation import wording
 from sleep_runtime.consolidation.book import Book, Change, Page
 from sleep_runtime.consolidation.circle import Circle
 from sleep_runtime.consolidation.compare import Tie, clash, same_topic
 from sleep_runtime.consolidation.reflect import note_id
 from sleep_runtime.consolidation.report import sum_up
-from sleep_runtime.consolidation.signal import bar, contested
+from sleep_runtime.consolidation.signal import bar_again, contested, standing
 from sleep_runtime.consolidation.table import Move, Stand, look_up
+from sleep_runtime.consolidation.words import normalise
 from sleep_runtime.core.note import Dossier, Note, NoteStatus
+from sleep_runtime.core.observation import Claim, Durability
 from sleep_runtime.core.policy import Policy
 from sleep_runtime.core.proposal import (
     Critique,
@@ -59,7 +62,7 @@ def decide(
     ``above`` and ``fold_judgements`` are empty unless this run consumes fold marks.
     """
     book = Book(scope, dossiers, policy, now)
-    curator = _Curator(scope, book, policy)
+    curator = _Curator(scope, book, policy, judged)
     for proposal, critique in sorted(judged, key=_by_event_time):
         curator.take(proposal, critique)
     _fold(book, above, fold_judgements)
@@ -83,10 +86,17 @@ def _by_event_time(item: tuple[Proposal, Critique]) -> tuple[bool, datetime, str
 class _Curator:
     """Takes one proposal after the other into the book."""
 
-    def __init__(self, scope: Scope, book: Book, policy: Policy) -> None:
+    def __init__(
+        self, scope: Scope, book: Book, policy: Policy, judged: Iterable[tuple[Proposal, Critique]]
+    ) -> None:
         self._scope = scope
         self._book = book
         self._policy = policy
+        self._again: dict[str, list[Proposal]] = defaultdict(list)
+        for proposal, critique in judged:
+            said = critique.worth is not Worth.DROP and not proposal.feedback_on
+            if said and critique.relation is Relation.SAME:
+                self._again[critique.target].append(proposal)
 
     def take(self, proposal: Proposal, critique: Critique) -> None:
         if critique.worth is Worth.DROP:
@@ -100,12 +110,12 @@ class _Curator:
         page = self._book.get(proposal.feedback_on)
         if page is None:
             return
-        votes = len({(e.person, e.session, e.ts.date()) for e in proposal.evidence})
+        votes = page.vote(proposal.evidence)
+        if not votes:
+            return
         if proposal.helpful:
-            page.helpful += votes
             change = Change(DeltaKind.REINFORCE, "helpful", f"helped {votes}x", proposal.id)
         else:
-            page.harmful += votes
             change = Change(DeltaKind.DEMOTE, "harmful", f"did harm {votes}x", proposal.id)
         page.move(None, change)
 
@@ -116,11 +126,44 @@ class _Curator:
             return
         rivals = self._rivals(page, critique)
         stand = self._stand(page, rivals, critique)
-        found = bar(page.pieces, self._scope, page.claim.kind, self._policy)
+        found = bar_again(
+            page.before, page.pieces, page.fresh, self._scope, self._policy, kind=page.claim.kind
+        )
         worth = Worth.KEEP if found.met else Worth.WAIT
         move = look_up(page.status, critique.relation, worth, stand)
         if move is not None:
             self._apply(page, move, rivals, proposal, critique, found.reason)
+        if move is not None and move.kind is DeltaKind.PROMOTE:
+            self._reword(page, rivals)
+
+    def _reword(self, page: Page, rivals: Iterable[Page]) -> None:
+        """Let a note that comes into view say it in the clearest words of tonight."""
+        trust = self._book.trust(page).rank
+        fitting = [
+            item
+            for item in self._again[page.id]
+            if item.trust.rank >= trust and self._fits(item.claim, page, rivals)
+        ]
+        best = min(fitting, key=_clearest, default=None)
+        said = [item for key, item in page.evidence.items() if key not in page.fresh]
+        own = wording.rank(page.claim, standing=any(standing(item) for item in said))
+        if best is not None and _clearest(best)[0] < own:
+            page.claim = best.claim.model_copy(update={"kind": page.claim.kind})
+
+    def _fits(self, claim: Claim, page: Page, rivals: Iterable[Page]) -> bool:
+        """True for words that cover the same case and leave every decision as it was taken."""
+        own = page.claim
+        return (
+            claim.about == own.about
+            and normalise(claim.applies_when) == normalise(own.applies_when)
+            and all(same_topic(claim, rival.claim) for rival in rivals)
+            and not any(
+                other is not page
+                and other.status is NoteStatus.ACTIVE
+                and clash(claim, other.claim)
+                for other in self._book
+            )
+        )
 
     def _page(self, proposal: Proposal, critique: Critique) -> Page:
         known = self._book.get(critique.target)
@@ -196,6 +239,12 @@ class _Curator:
                 rival.move(NoteStatus.SUPERSEDED, change, superseded_by=page.id)
 
 
+def _clearest(item: Proposal) -> tuple[wording.Rank, int, str, str]:
+    lasting = item.durability is Durability.STANDING
+    statement = item.claim.statement
+    return wording.rank(item.claim, standing=lasting), len(statement), statement, item.id
+
+
 def _support(page: Page) -> str:
     events = len(page.evidence)
     sessions = len({(e.scope, e.session) for e in page.evidence.values()})
@@ -250,7 +299,8 @@ def _folds(scope: Scope, book: Book) -> tuple[Scope, ...]:
         if page.status is not NoteStatus.ACTIVE or not page.changes:
             continue
         was_active = page.before is not None and page.before.status is NoteStatus.ACTIVE
-        # Who says it again may have put it in other words, as a note of their own.
+        # Who says again what is in force may have put it in words that their own night does not
+        # tie to the copy that folded: then it is a note of theirs once more.
         spoke = page.fresh if was_active else page.evidence
         said |= {evidence.scope for evidence in spoke.values()}
     below = {part for path in said for part in path.lineage() if part != scope}

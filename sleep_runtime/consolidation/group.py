@@ -20,6 +20,7 @@ from sleep_runtime.consolidation.compare import (
     names_of,
     tie,
 )
+from sleep_runtime.consolidation.wording import Rank, complete, rank
 from sleep_runtime.consolidation.words import normalise
 from sleep_runtime.core.event import Trust
 from sleep_runtime.core.observation import Claim, Durability, Observation
@@ -41,17 +42,23 @@ class Unit:
 
     @property
     def standing(self) -> bool:
-        return any(item.durability is Durability.STANDING for item in self.observations)
+        return any(_standing(item) for item in self.observations)
 
     @property
     def human(self) -> bool:
         return any(item.trust is Trust.HUMAN for item in self.observations)
 
 
-def _clearest(item: Observation) -> tuple[bool, bool, bool, str]:
+def _standing(item: Observation) -> bool:
+    """True for what a person said to last; agents do not speak with standing intent."""
+    return item.durability is Durability.STANDING and item.trust is Trust.HUMAN
+
+
+def _clearest(item: Observation) -> tuple[bool, bool, bool, bool, str]:
     return (
-        item.durability is not Durability.STANDING,
+        not _standing(item),
         item.trust is not Trust.HUMAN,
+        not complete(item.claim),
         not item.claim.value,
         item.id,
     )
@@ -72,21 +79,21 @@ class Group:
 
     @property
     def claim(self) -> Claim:
-        """The clearest statement: meant to last, a person's, with a value, central, short."""
+        """The clearest: what a person meant to last, to act on, complete, central, short."""
 
-        def rank(unit: Unit) -> tuple[bool, bool, bool, int, int, str, str]:
+        def clearest(unit: Unit) -> tuple[bool, bool, Rank, int, int, str, str]:
             claim = unit.claim
             return (
                 not unit.standing,
                 not unit.human,
-                not claim.value,
+                rank(claim, standing=unit.standing),
                 -self._links.get(id(unit), 0),
                 len(claim.statement),
                 claim.statement,
                 name_of(claim),
             )
 
-        return min(self._units, key=rank).claim
+        return min(self._units, key=clearest).claim
 
 
 def group(observations: Iterable[Observation], judgements: Mapping[str, Judgement]) -> list[Group]:

@@ -105,12 +105,19 @@ def _evidence(observations: Iterable[Observation]) -> tuple[Evidence, ...]:
                 person=item.person,
                 ts=item.ts,
                 trust=item.trust,
-                weight=INTENT_WEIGHT[item.durability],
+                weight=0.0 if item.feedback_on else INTENT_WEIGHT[item.durability],
+                vote=_vote(item),
             )
             known = strongest.get(event_id)
             if known is None or (piece.trust.rank, piece.weight) > (known.trust.rank, known.weight):
                 strongest[event_id] = piece
     return tuple(sorted(strongest.values(), key=lambda piece: (piece.ts, piece.event_id)))
+
+
+def _vote(item: Observation) -> int:
+    if not item.feedback_on:
+        return 0
+    return 1 if item.helpful else -1
 
 
 def _feedback(scope: Scope, observations: Sequence[Observation]) -> Proposal:

@@ -6,7 +6,7 @@ notes that cannot be true beside it, and in one code and one sentence what becom
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -14,10 +14,10 @@ from sleep_runtime.consolidation.circle import Circle
 from sleep_runtime.consolidation.compare import Tie
 from sleep_runtime.consolidation.propose import may_climb_kind
 from sleep_runtime.consolidation.shortlist import fold_pairs, shortlist
-from sleep_runtime.consolidation.signal import bar
+from sleep_runtime.consolidation.signal import bar_again
 from sleep_runtime.core.event import Trust
 from sleep_runtime.core.ids import stable_id
-from sleep_runtime.core.note import Dossier, Evidence, NoteStatus
+from sleep_runtime.core.note import Dossier, NoteStatus
 from sleep_runtime.core.observation import Durability
 from sleep_runtime.core.policy import Policy
 from sleep_runtime.core.proposal import Critique, Judgement, Proposal, Relation, Worth
@@ -61,14 +61,19 @@ def critique(
     *,
     policy: Policy,
     now: datetime,  # noqa: ARG001 - recency compares events with events, never with the clock
+    above_active: Collection[str] = frozenset(),
 ) -> list[Critique]:
-    """One critique for each proposal, in the same order."""
+    """One critique for each proposal, in the same order.
+
+    ``above_active`` names the notes in force in the scopes above: what folded into one of them is
+    covered for as long as it is in force, and may be said again afterwards.
+    """
     notes = {dossier.note.id: dossier for dossier in dossiers}
     places = _places([item for item in proposals if not item.feedback_on], notes, judgements)
     critiques = []
     for proposal in proposals:
         place = places.get(proposal.id) or _feedback_place(proposal, notes)
-        finding = _judge(proposal, notes.get(place.target), place, policy)
+        finding = _judge(proposal, notes.get(place.target), place, above_active, policy)
         critiques.append(
             Critique(
                 proposal_id=proposal.id,
@@ -150,7 +155,13 @@ def _feedback_place(proposal: Proposal, notes: Mapping[str, Dossier]) -> _Place:
 # ---------------------------------------------------------------------------- worth it?
 
 
-def _judge(proposal: Proposal, dossier: Dossier | None, place: _Place, policy: Policy) -> _Finding:
+def _judge(
+    proposal: Proposal,
+    dossier: Dossier | None,
+    place: _Place,
+    above_active: Collection[str],
+    policy: Policy,
+) -> _Finding:
     if proposal.feedback_on:
         return _feedback(proposal, dossier)
     if proposal.trust is Trust.UNTRUSTED:
@@ -160,10 +171,22 @@ def _judge(proposal: Proposal, dossier: Dossier | None, place: _Place, policy: P
     if not may_climb_kind(proposal):
         return _drop("preference", "a preference stays with its person")
     same = dossier if place.relation is Relation.SAME else None
-    if same is not None and (known := _nothing_new(proposal, same)):
+    if same is not None and (known := _nothing_new(proposal, same, above_active)):
         return known
-    evidence = _merged(proposal, same)
-    found = bar(evidence, proposal.scope, proposal.claim.kind, policy)
+    return _weigh(proposal, same, policy)
+
+
+def _weigh(proposal: Proposal, same: Dossier | None, policy: Policy) -> _Finding:
+    pieces = {item.event_id: item for item in proposal.evidence}
+    known = {item.event_id: item for item in same.evidence} if same else {}
+    found = bar_again(
+        same.note if same else None,
+        list({**pieces, **known}.values()),
+        pieces.keys() - known.keys(),
+        proposal.scope,
+        policy,
+        kind=same.note.claim.kind if same else proposal.claim.kind,
+    )
     return _Finding(Worth.KEEP if found.met else Worth.WAIT, found.code, found.reason)
 
 
@@ -176,10 +199,12 @@ def _feedback(proposal: Proposal, dossier: Dossier | None) -> _Finding:
     return _Finding(Worth.KEEP, "feedback", f"readers say that it {said}")
 
 
-def _nothing_new(proposal: Proposal, same: Dossier) -> _Finding | None:
+def _nothing_new(
+    proposal: Proposal, same: Dossier, above_active: Collection[str]
+) -> _Finding | None:
     """Why a lesson that the scope knows is not weighed again, if there is a reason."""
     note = same.note
-    if note.status is NoteStatus.RETIRED and note.superseded_by:
+    if note.status is NoteStatus.RETIRED and note.superseded_by in above_active:
         return _drop("covered_above", "a note above says it already")
     if note.status is NoteStatus.QUARANTINED:
         return _drop("quarantined", "the note that says it waits for review")
@@ -190,13 +215,6 @@ def _nothing_new(proposal: Proposal, same: Dossier) -> _Finding | None:
         # Agents read active notes: their saying it again is an echo of the store, not a sighting.
         return _drop("already_known", "an agent repeats what it may have read here")
     return None
-
-
-def _merged(proposal: Proposal, same: Dossier | None) -> list[Evidence]:
-    pieces = {item.event_id: item for item in proposal.evidence}
-    if same is not None:
-        pieces.update({item.event_id: item for item in same.evidence})
-    return list(pieces.values())
 
 
 def _drop(code: str, reason: str) -> _Finding:

@@ -35,7 +35,7 @@ def sum_up(deltas: Sequence[Delta], critiques: Iterable[Critique]) -> str:
     dropped = Counter(item.code for item in critiques if item.worth is Worth.DROP)
     if dropped:
         parts.append(f"{_and([_count(code, dropped[code]) for code in sorted(dropped)])} dropped")
-    if waiting := sum(1 for delta in deltas if delta.note.status is NoteStatus.CANDIDATE):
+    if waiting := sum(1 for delta in deltas if _waits(delta)):
         parts.append(f"{waiting} waiting for more")
     return "; ".join(parts)
 
@@ -44,8 +44,7 @@ def _changes(deltas: Sequence[Delta]) -> Iterable[str]:
     active = [delta for delta in deltas if delta.note.status is NoteStatus.ACTIVE]
     if written := sum(1 for delta in active if delta.kind in _WRITTEN):
         yield f"wrote {written} note{'' if written == 1 else 's'}"
-    waiting = [delta for delta in deltas if delta.note.status is NoteStatus.CANDIDATE]
-    done = Counter(delta.kind for delta in deltas if delta not in waiting)
+    done = Counter(delta.kind for delta in deltas if not _waits(delta))
     yield from (f"{verb} {done[kind]}" for kind, verb in _DONE.items() if done[kind])
     if history := sum(
         1
@@ -53,6 +52,12 @@ def _changes(deltas: Sequence[Delta]) -> Iterable[str]:
         if delta.kind in _WRITTEN and delta.note.status is NoteStatus.SUPERSEDED
     ):
         yield f"kept {history} as history"
+
+
+def _waits(delta: Delta) -> bool:
+    """True for a candidate, and for a retired note that was said again, but not enough."""
+    again = delta.note.status is NoteStatus.RETIRED and delta.kind is DeltaKind.REINFORCE
+    return again or delta.note.status is NoteStatus.CANDIDATE
 
 
 def _count(code: str, number: int) -> str:

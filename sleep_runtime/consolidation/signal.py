@@ -5,12 +5,12 @@ Recurrence is counted in distinct sessions, people and days; belief is a posteri
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sleep_runtime.core.event import Trust
-from sleep_runtime.core.note import Evidence, Support
+from sleep_runtime.core.note import Evidence, Note, NoteStatus, Support
 from sleep_runtime.core.observation import Durability, NoteKind
 from sleep_runtime.core.policy import Policy, SignalPolicy
 from sleep_runtime.core.scope import Scope, Tier
@@ -127,6 +127,38 @@ def bar(evidence: Sequence[Evidence], scope: Scope, kind: NoteKind, policy: Poli
     if own.met or scope.tier is Tier.INDIVIDUAL:
         return own
     return _climbed(people, scope, policy)
+
+
+def bar_again(
+    note: Note | None,
+    evidence: Sequence[Evidence],
+    fresh: Collection[str],
+    scope: Scope,
+    policy: Policy,
+    *,
+    kind: NoteKind,
+) -> Bar:
+    """The bar for a lesson said tonight that may be noted already; ``fresh``: tonight's event ids.
+
+    What had been weighed when a note retired was found too little then: only what was said since
+    counts towards its coming back. And agents alone never move what rests on a person's word.
+    """
+    retired = note if note and note.status is NoteStatus.RETIRED else None
+    found = bar(_since(retired, evidence, fresh), scope, kind, policy)
+    rests_on = max(found.trust.rank, retired.trust.rank if retired else 0)
+    tonight = max((item.trust.rank for item in evidence if item.event_id in fresh), default=0)
+    if found.met and tonight < rests_on:
+        return _short(found.trust, "agents_only", "only agents say again what a person said")
+    return found
+
+
+def _since(
+    retired: Note | None, evidence: Sequence[Evidence], fresh: Collection[str]
+) -> Sequence[Evidence]:
+    if retired is None:
+        return evidence
+    given_up = retired.valid_to or retired.recorded_at
+    return [item for item in evidence if item.event_id in fresh or item.ts > given_up]
 
 
 def _said_here(evidence: Sequence[Evidence], kind: NoteKind, policy: SignalPolicy) -> Bar:

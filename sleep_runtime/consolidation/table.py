@@ -78,7 +78,7 @@ _WAITS = Move(None, DeltaKind.REINFORCE, "waits", _WAITS_WHY)
 _RESTORE = Move(_ACTIVE, DeltaKind.RESTORE, "holds_again", "{why}, after it was given up")
 _HISTORY = Move(None, DeltaKind.REINFORCE, "history", "said again, but {rivals} replaced it")
 _BACK_CONFLICT = Move(_CANDIDATE, DeltaKind.RESTORE, "conflict", _CONFLICT_WHY)
-_BACK_WAITS = Move(_CANDIDATE, DeltaKind.RESTORE, "waits", _WAITS_WHY)
+_STAYS_RETIRED = Move(None, DeltaKind.REINFORCE, "waits", _WAITS_WHY)
 
 # fmt: off
 TABLE: tuple[Row, ...] = (
@@ -109,11 +109,11 @@ TABLE: tuple[Row, ...] = (
     Row(_own(_SUPERSEDED),           None,     _KEEP, _FREE,    _RESTORE),
     Row(_own(_SUPERSEDED),           None,     None,  None,     _HISTORY),
 
-    # A note that faded.
+    # A note that faded, or was folded: it comes back on what was said since.
     Row(_own(_RETIRED),              None,     _KEEP, _FREE,    _RESTORE),
     Row(_own(_RETIRED),              None,     _KEEP, _EARLIER, _OLDER),
     Row(_own(_RETIRED),              None,     _KEEP, None,     _BACK_CONFLICT),
-    Row(_own(_RETIRED),              None,     None,  None,     _BACK_WAITS),
+    Row(_own(_RETIRED),              None,     None,  None,     _STAYS_RETIRED),
 )
 # fmt: on
 

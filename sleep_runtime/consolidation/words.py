@@ -10,6 +10,7 @@ import re
 from functools import lru_cache
 
 _WORD = re.compile(r"[^\W_]+")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
 _NOT = re.compile("n['\u2019]t\\b", re.IGNORECASE)
 _NO_NEGATION = re.compile(r"\b(?:(?:do\s+)?not|never)\s+(?:forget|hesitate)\b|\bnot only\b")
 _SENTENCE = re.compile(r"(?<=[.!?;:])\s+|\n+")
@@ -78,10 +79,44 @@ def content(text: str) -> frozenset[str]:
     )
 
 
+def numbers(text: str) -> frozenset[str]:
+    """The words with a digit in them; "1,000" and "1000" are one."""
+    plain = _THOUSANDS.sub("", text)
+    return frozenset(word for word in words(plain) if any(sign.isdigit() for sign in word))
+
+
 def negated(text: str) -> bool:
     """True when the text says no: "never x", "don't x", "without x"."""
     plain = _NO_NEGATION.sub(" ", normalise(text))
     return not _NEGATIONS.isdisjoint(plain.split())
+
+
+def one_value(left: str, right: str) -> bool:
+    """True when one text may be the other, shortened: "adj." or "adjusted" for "adjusted EBITDA".
+
+    Also by initials, "QoQ" for "quarter over quarter"; never across numbers or a negation.
+    """
+    if numbers(left) != numbers(right) or negated(left) != negated(right):
+        return False
+    if _initials(left) == normalise(right) or _initials(right) == normalise(left):
+        return True
+    short, long = sorted((_carrying(left), _carrying(right)), key=lambda part: (len(part), part))
+    return all(any(_shortened(word, other) for other in long) for word in short)
+
+
+def _carrying(text: str) -> list[str]:
+    said = words(text)
+    return [word for word in said if word not in _FRAME] or said
+
+
+def _shortened(word: str, other: str) -> bool:
+    brief, full = sorted((word, other), key=len)
+    return stem(word) == stem(other) or (len(brief) >= _SHORTEST_STEM and full.startswith(brief))
+
+
+def _initials(text: str) -> str:
+    said = words(text)
+    return "".join(word[0] for word in said) if len(said) > 1 else ""
 
 
 def sentences(text: str) -> list[str]:

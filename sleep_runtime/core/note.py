@@ -35,7 +35,11 @@ class Support(BaseModel):
 
 
 class Evidence(BaseModel):
-    """One event that speaks for (or, ``weight`` < 0, against) a note."""
+    """One event that speaks for (or, ``weight`` < 0, against) a note.
+
+    A reader's feedback is kept here too, as a ``vote``: 1 helpful, -1 harmful. Its weight is 0, as
+    it supports nothing; it counts among the note's ``helpful`` or ``harmful``.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -47,10 +51,14 @@ class Evidence(BaseModel):
     ts: datetime
     trust: Trust
     weight: float = 1.0
+    vote: int = Field(default=0, ge=-1, le=1)
 
 
 class Note(BaseModel):
-    """One revision of a note. ``valid_*``: true in the world; ``recorded_at``: known to us."""
+    """One revision of a note. ``valid_*``: true in the world; ``recorded_at``: known to us.
+
+    ``helpful`` and ``harmful`` count the last votes of distinct (person, session).
+    """
 
     model_config = ConfigDict(frozen=True)
 

@@ -320,7 +320,8 @@ class LedgerWriter(Protocol):
         """reflected -> committed: deltas, revisions, evidence, vectors, cursor, outbox, schedule.
 
         ``now`` is the instant of the commit itself: every new revision gets it as ``recorded_at``,
-        whatever its delta says, every delta as ``at``, the schedule as ``last_run_at``. Raises ``StaleRevision`` when a delta's revision does not follow the stored one.
+        whatever its delta says, every delta as ``at``, the schedule as ``last_run_at``. Raises
+        ``StaleRevision`` when a delta's revision does not follow the stored one.
         """
 
     def projected(self, run_id: str, *, now: datetime) -> Run:

@@ -1,7 +1,7 @@
 """Searcher: which notes answer a query, for one reader. Reads only.
 
 The scopes a reader sees are taken nearest first. As many as fit into ``exact_limit`` notes are
-searched exactly, in memory, and cached until the ledger changes: that is nearly every reader.
+searched exactly, in memory, and held until a night of that scope: that is nearly every reader.
 Scopes too large for that are asked of the index, and every hit is looked up in the ledger again.
 The index may thus cost recall; what a reader may see, and how it scores, the ledger decides.
 """
@@ -9,7 +9,6 @@ The index may thus cost recall; what a reader may see, and how it scores, the le
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,15 +20,17 @@ from sleep_runtime.core.errors import InvalidInput, StoreError
 from sleep_runtime.core.note import Note, NoteStatus
 from sleep_runtime.core.ports import Embedder, Hit, LedgerReader, ScoredNote
 from sleep_runtime.core.scope import Scope
-from sleep_runtime.present.ranking import Lexicon, Table, best, searchable, words
-from sleep_runtime.present.vectors import NoteVectors
-from sleep_runtime.present.visible import nearest, visible
+from sleep_runtime.present.ranking import Lexicon, Table, Weights, best, searchable, words
+from sleep_runtime.present.segments import Segment, SegmentCache, View
+from sleep_runtime.present.vectors import EmbedBudget, NoteVectors
+from sleep_runtime.present.visible import visible
 from sleep_runtime.telemetry.events import LogEvent
 from sleep_runtime.telemetry.log import get_logger
 
 MAX_K = 1000
 MAX_QUERY_CHARS = 8000
 MAX_VECTORS = 20_000
+MAX_NOTES = 30_000  # some 6 kB each, vectors included
 OVER_FETCH = 4
 PAGE = 1000
 
@@ -45,22 +46,6 @@ class IndexQuery(Protocol):
 
 
 @dataclass(frozen=True)
-class _View:
-    """What one reader sees at one ledger version: notes searched exactly, scopes left to the index.
-
-    ``small`` are all active notes of the scopes that fitted; ``table`` holds those of them that
-    no nearer one hides. ``whole`` is False while some notes still wait for their vectors.
-    """
-
-    version: int
-    small: tuple[Note, ...]
-    large: tuple[Scope, ...]
-    table: Table
-    lexicon: Lexicon
-    whole: bool
-
-
-@dataclass(frozen=True)
 class _Question:
     """One request. ``vector`` is empty when the query has no words."""
 
@@ -69,20 +54,20 @@ class _Question:
     vector: bytes
     k: int
 
-    def rank(self, table: Table, lexicon: Lexicon, k: int) -> list[ScoredNote]:
-        """The table's ``k`` best; by confidence when nothing was asked."""
-        scores = table.confidences
+    def rank(self, among: Table | View, weights: Weights, k: int) -> list[ScoredNote]:
+        """The ``k`` best that are shown; by confidence when nothing was asked."""
+        scores = among.confidences
         if self.vector:
-            scores = table.score(self.text, np.frombuffer(self.vector, dtype="<f4"), lexicon)
-        return best(table.notes, scores, scope=self.scope, k=k)
+            scores = among.score(self.text, np.frombuffer(self.vector, dtype="<f4"), weights)
+        return best(among.notes, scores, scope=self.scope, k=k)
 
 
 class Searcher:
     """Answers ``search`` from any thread. ``index`` None: large scopes are scanned instead.
 
-    ``exact_limit`` bounds the notes held for one reader, ``max_views`` the readers held,
-    ``max_embeds`` the statements embedded within one request when the ledger has no vector of
-    this embedder's model for them.
+    ``exact_limit`` bounds the notes one reader searches in memory, ``max_views`` and ``max_notes``
+    the scopes held in memory and their notes together, ``max_embeds`` the statements embedded
+    within one request when the ledger has no vector of this embedder's model for them.
     """
 
     def __init__(
@@ -93,16 +78,15 @@ class Searcher:
         *,
         exact_limit: int = 5000,
         max_views: int = 256,
+        max_notes: int = MAX_NOTES,
         max_embeds: int = 512,
     ) -> None:
         self._reader = reader
         self._index = index
         self._exact_limit = exact_limit
-        self._max_views = max_views
         self._vectors = NoteVectors(reader, embedder, max_embeds=max_embeds, max_kept=MAX_VECTORS)
-        self._views: OrderedDict[Scope, _View] = OrderedDict()
-        self._lock = threading.Lock()
-        # One build of one view at a time: a new night must not start a build in every thread.
+        self._segments = SegmentCache(max_segments=max_views, max_notes=max_notes)
+        # One build of one segment at a time: a new night must not start a build in every thread.
         self._building = tuple(threading.Lock() for _ in range(16))
 
     def search(
@@ -127,75 +111,74 @@ class Searcher:
         if as_of is not None and as_of.tzinfo is None:
             raise InvalidInput("has no time zone", field="as_of", mend="add an offset, e.g. Z")
         asked = self._ask(scope, query, k)
+        budget = self._vectors.budget()
         if as_of is not None or include_superseded:
             notes = self._reader.notes(scope.lineage(), as_of=as_of)
-            return self._scan(
-                asked, visible(notes, scope, as_of=as_of, include_superseded=include_superseded)
-            )
-        view = self._view(scope)
-        if view.large:
-            return self._search_large(asked, view)
-        return asked.rank(view.table, view.lexicon, k)
+            shown = visible(notes, scope, as_of=as_of, include_superseded=include_superseded)
+            return self._scan(asked, shown, budget)
+        view, large = self._see(scope, budget)
+        if large:
+            return self._search_large(asked, view, large, budget)
+        return asked.rank(view, view, k)
 
     def _ask(self, scope: Scope, query: str, k: int) -> _Question:
         text = query[:MAX_QUERY_CHARS]
         return _Question(scope, text, self._vectors.query(text) if text.strip() else b"", k)
 
-    # ------------------------------------------------------------------ the cached view
+    # ------------------------------------------------------------------ cached segments
 
-    def _view(self, scope: Scope) -> _View:
-        """The reader's view, from the cache while the ledger is at the version it was made at."""
-        version = self._reader.version()
-        if (view := self._cached(scope, version)) is not None:
-            return view
-        with self._building[hash(scope) % len(self._building)]:
-            if (view := self._cached(scope, version)) is not None:
-                return view
-            view = self._make_view(scope, version)
-            with self._lock:
-                self._views[scope] = view
-                self._views.move_to_end(scope)
-                while len(self._views) > self._max_views:
-                    self._views.popitem(last=False)
-        return view
-
-    def _cached(self, scope: Scope, version: int) -> _View | None:
-        with self._lock:
-            view = self._views.get(scope)
-            if view is None or view.version < version or not view.whole:
-                return None
-            self._views.move_to_end(scope)
-            return view
-
-    def _make_view(self, scope: Scope, version: int) -> _View:
-        """The version was read before the notes: what changes meanwhile is noticed next time."""
-        small: list[Note] = []
+    def _see(self, scope: Scope, budget: EmbedBudget) -> tuple[View, tuple[Scope, ...]]:
+        """What is searched in memory, and the scopes left to the index: nearest first, both."""
+        versions = self._reader.versions(scope.lineage())
+        small: list[Segment] = []
         large: list[Scope] = []
+        room = self._exact_limit
         for each in scope.lineage():
-            room = self._exact_limit - len(small)
-            notes = self._reader.notes([each], statuses=[NoteStatus.ACTIVE], limit=room + 1)
-            if len(notes) > room:
+            segment = self._segment(each, versions[each], budget)
+            if segment.size > room:
                 large.append(each)
             else:
-                small += [n for n in notes if n.scope == each and n.status is NoteStatus.ACTIVE]
-        shown = visible(small, scope)
-        rows = self._vectors.rows(shown)
-        table = Table(shown, rows.matrix)
-        return _View(
-            version, tuple(small), tuple(large), table, Lexicon(table.texts), rows.lacking == 0
-        )
+                small.append(segment)
+                room -= segment.size
+        return View(small), tuple(large)
+
+    def _segment(self, scope: Scope, version: int, budget: EmbedBudget) -> Segment:
+        """The scope's segment, from the cache while its notes are at the version it was made at."""
+        if version == 0:
+            return Segment.empty(scope)
+        if (segment := self._segments.get(scope, version)) is not None:
+            return segment
+        with self._building[hash(scope) % len(self._building)]:
+            if (segment := self._segments.get(scope, version)) is not None:
+                return segment
+            segment = self._make_segment(scope, version, budget)
+            self._segments.put(segment)
+        return segment
+
+    def _make_segment(self, scope: Scope, version: int, budget: EmbedBudget) -> Segment:
+        """The version was read before the notes: what changes meanwhile is noticed next time."""
+        limit = self._exact_limit
+        notes = self._reader.notes([scope], statuses=[NoteStatus.ACTIVE], limit=limit + 1)
+        if len(notes) > limit:
+            return Segment.too_large(scope, version, size=len(notes))
+        mine = [n for n in notes if n.scope == scope and n.status is NoteStatus.ACTIVE]
+        return Segment(scope, version, mine, self._vectors.rows(mine, budget))
 
     # ------------------------------------------------------------------ large scopes
 
-    def _search_large(self, asked: _Question, view: _View) -> list[ScoredNote]:
-        hits = self._from_index(asked, view.large)
+    def _search_large(
+        self, asked: _Question, view: View, large: Sequence[Scope], budget: EmbedBudget
+    ) -> list[ScoredNote]:
+        hits = self._from_index(asked, large)
         if not hits:
             active = self._reader.notes(asked.scope.lineage(), statuses=[NoteStatus.ACTIVE])
-            return self._scan(asked, visible(active, asked.scope))
-        shown = {n.id for n in nearest([*view.small, *hits], asked.scope.lineage())}
-        near = asked.rank(view.table, view.lexicon, asked.k + len(hits))
-        far = asked.rank(Table(hits, self._vectors.rows(hits).matrix), view.lexicon, len(hits))
-        return _merge(asked, [one for one in (*near, *far) if one.note.id in shown])
+            return self._scan(asked, visible(active, asked.scope), budget)
+        segments = {segment.scope: segment for segment in view.segments}
+        for scope in large:
+            found = [note for note in hits if note.scope == scope]
+            segments[scope] = Segment(scope, 0, found, self._vectors.rows(found, budget))
+        both = View([segments[scope] for scope in asked.scope.lineage()])
+        return asked.rank(both, view, asked.k)
 
     def _from_index(self, asked: _Question, scopes: Sequence[Scope]) -> list[Note]:
         """The hits that the ledger confirms.
@@ -221,15 +204,15 @@ class Searcher:
 
     # ------------------------------------------------------------------ without cache
 
-    def _scan(self, asked: _Question, notes: Sequence[Note]) -> list[ScoredNote]:
+    def _scan(
+        self, asked: _Question, notes: Sequence[Note], budget: EmbedBudget
+    ) -> list[ScoredNote]:
         """Exact and kept nowhere: the vectors of one page at a time, and the best so far."""
         lexicon = Lexicon(words(searchable(note)) for note in notes)
         kept: list[ScoredNote] = []
-        embeds = self._vectors.max_embeds
         for start in range(0, len(notes), PAGE):
             page = notes[start : start + PAGE]
-            rows = self._vectors.rows(page, max_embeds=embeds)
-            embeds -= rows.embedded
+            rows = self._vectors.rows(page, budget)
             kept = _merge(asked, [*kept, *asked.rank(Table(page, rows.matrix), lexicon, asked.k)])
         return kept
 

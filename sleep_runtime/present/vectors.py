@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -17,11 +18,23 @@ BATCH = 64
 
 
 class Rows(NamedTuple):
-    """A row a note; how many statements were embedded for it, and how many rows are zeros."""
+    """A row a note, and how many rows are zeros because the budget was spent."""
 
     matrix: Floats
-    embedded: int
     lacking: int
+
+
+@dataclass
+class EmbedBudget:
+    """How many statements may still be embedded for one request. Belongs to one thread."""
+
+    left: int
+
+    def take(self, statements: Sequence[str]) -> Sequence[str]:
+        """As many of these as there is room for."""
+        taken = statements[: self.left]
+        self.left -= len(taken)
+        return taken
 
 
 class NoteVectors:
@@ -36,7 +49,7 @@ class NoteVectors:
     ) -> None:
         self._reader = reader
         self._embedder = embedder
-        self.max_embeds = max_embeds
+        self._max_embeds = max_embeds
         self._max_kept = max_kept
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._lock = threading.Lock()
@@ -44,14 +57,16 @@ class NoteVectors:
     def query(self, text: str) -> bytes:
         return self._embedder.embed([text])[0]
 
-    def rows(self, notes: Sequence[Note], *, max_embeds: int | None = None) -> Rows:
-        """Vectors for these notes, embedding at most ``max_embeds`` (default: the bound)."""
+    def budget(self) -> EmbedBudget:
+        """What one request may embed."""
+        return EmbedBudget(self._max_embeds)
+
+    def rows(self, notes: Sequence[Note], budget: EmbedBudget) -> Rows:
+        """Vectors for these notes, embedding what is missing while the budget lasts."""
         found = self._stored(notes)
         lacking = sorted({n.claim.statement for n in notes if n.id not in found})
         made = self._remembered(lacking)
-        limit = self.max_embeds if max_embeds is None else max_embeds
-        missing = [text for text in lacking if text not in made][:limit]
-        made.update(self._made(missing))
+        made.update(self._made(budget.take([text for text in lacking if text not in made])))
         matrix = np.zeros((len(notes), self._embedder.dim), dtype=np.float32)
         zeros = 0
         for row, note in zip(matrix, notes, strict=True):
@@ -59,7 +74,7 @@ class NoteVectors:
             if raw is not None:
                 row[:] = np.frombuffer(raw, dtype="<f4")
             zeros += raw is None
-        return Rows(matrix, len(missing), zeros)
+        return Rows(matrix, zeros)
 
     def _stored(self, notes: Sequence[Note]) -> dict[str, bytes]:
         """The ledger's vectors that this model made, for the wording at hand."""

@@ -43,11 +43,13 @@ def visible(
 
     ``notes`` may hold more than that: whatever is not of the scope's lineage, not active (or
     superseded, on request) or, with ``as_of``, not true in the world at that instant, is left
-    out. Superseded notes hide nothing and nothing hides them.
+    out; of a superseded one that its truth had begun by then is enough, since it has ended by
+    its nature. Superseded notes hide nothing and nothing hides them.
     """
     lineage = scope.lineage()
-    seen = [n for n in notes if n.scope in lineage and (as_of is None or _true_at(n, as_of))]
-    shown = nearest([n for n in seen if n.status is NoteStatus.ACTIVE], lineage)
+    seen = [n for n in notes if n.scope in lineage and (as_of is None or n.valid_from <= as_of)]
+    active = [n for n in seen if n.status is NoteStatus.ACTIVE]
+    shown = nearest([n for n in active if as_of is None or not _over(n, as_of)], lineage)
     if include_superseded:
         shown += [n for n in seen if n.status is NoteStatus.SUPERSEDED]
     return sorted(shown, key=lambda note: note.id)
@@ -68,5 +70,5 @@ def nearest(notes: Sequence[Note], lineage: Sequence[Scope]) -> list[Note]:
     ]
 
 
-def _true_at(note: Note, instant: datetime) -> bool:
-    return note.valid_from <= instant and (note.valid_to is None or instant < note.valid_to)
+def _over(note: Note, instant: datetime) -> bool:
+    return note.valid_to is not None and note.valid_to <= instant

@@ -22,7 +22,7 @@ from sleep_runtime.core.ports import (
     LedgerReader,
     ScoredNote,
 )
-from sleep_runtime.core.run import Run, RunState, Schedule
+from sleep_runtime.core.run import Run, RunState
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.present.registry import get_compiler
 from sleep_runtime.present.search import Searcher
@@ -178,7 +178,6 @@ class Reader:
         if scope is not None:
             self.known(scope)
         parts, now = self._parts, self._parts.clock.now()
-        schedules = parts.ledger.schedules(scope)
         unfinished = [
             run
             for run in parts.ledger.runs(scope, unfinished=True, limit=100)
@@ -187,8 +186,8 @@ class Reader:
         leases = parts.ledger.leases(now, scope)
         runs = {run.scope: run for run in unfinished}
         last = parts.ledger.runs(scope, limit=1)
-        following = _earliest(schedules)
-        counts = parts.ledger.counts()
+        following = parts.ledger.next_due(scope)
+        counts = parts.ledger.counts(scope)
         return {
             "version": parts.version,
             "started_at": parts.started_at.isoformat(),
@@ -207,13 +206,7 @@ class Reader:
                 }
                 for lease in leases
             ],
-            "pending": {
-                "scopes": len(schedules),
-                "events": sum(item.pending_events for item in schedules),
-                "tokens": sum(item.pending_tokens for item in schedules),
-                "observations": sum(item.pending_observations for item in schedules),
-                "folds": sum(item.folds for item in schedules),
-            },
+            "pending": parts.ledger.pending(scope).model_dump(),
             "next": {
                 "scope": str(following.scope),
                 "due_at": following.due_at.isoformat(),
@@ -225,17 +218,10 @@ class Reader:
             "outbox": counts.get("outbox", 0),
             "index": {"generation": parts.ledger.generation()},
             "quiet": not (
-                leases
-                or unfinished
-                or any(item.due_at and item.due_at <= now for item in schedules)
+                leases or unfinished or (following and following.due_at and following.due_at <= now)
             ),
         }
 
 
 def _run_json(run: Run) -> dict[str, Any]:
     return {**run.model_dump(mode="json"), "tier": run.scope.tier.label}
-
-
-def _earliest(schedules: Sequence[Schedule]) -> Schedule | None:
-    dated = [item for item in schedules if item.due_at is not None]
-    return min(dated, key=lambda item: (item.due_at, item.scope), default=None)

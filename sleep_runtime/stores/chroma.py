@@ -10,6 +10,7 @@ in it is the only copy: what cannot be opened is set aside, and the ledger fills
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 from collections import defaultdict
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 DEFAULT_BUCKETS = 16
 _BATCH = 500
+_NAME = re.compile(r"notes-\d+-\d+-(\d+)-\d+")
 _MEND = "restart: a damaged index is set aside and filled again from the ledger"
 
 T = TypeVar("T")
@@ -46,9 +48,12 @@ class ChromaIndex:
     """The ``Index`` port over a directory that belongs to this object until ``close``.
 
     ``set_aside`` names where an unreadable index was moved when this one was opened (None: it
-    was readable); the caller then reconciles. Raises ``StoreBusy`` when another process owns the
-    directory and ``StoreError`` for whatever Chroma cannot do. Calls may come from any thread of
-    the owner; they are served one at a time.
+    was readable). ``fresh`` is True when there was nothing to open, or only what was made with
+    another number of buckets, which is dropped. In both cases the caller marks every note in the
+    ledger before it projects anything: the marks outlive whatever interrupts the filling.
+
+    Raises ``StoreBusy`` when another process owns the directory and ``StoreError`` for whatever
+    Chroma cannot do. Calls may come from any thread of the owner; they are served one at a time.
     """
 
     def __init__(self, path: str | Path, *, buckets: int = DEFAULT_BUCKETS) -> None:
@@ -56,6 +61,7 @@ class ChromaIndex:
             raise StoreError("needs at least one bucket", field="index.buckets")
         self.path = Path(path)
         self.set_aside: Path | None = None
+        self.fresh = False
         self._buckets = buckets
         self._lock = threading.Lock()
         self._collections: dict[str, Collection] = {}
@@ -171,11 +177,23 @@ class ChromaIndex:
                     collection = client.get_collection(listed.name, embedding_function=None)
                     _probe(collection)
                     self._collections[listed.name] = collection
+                self._drop_other_buckets(client)
         except StoreError:
             if client is not None:
                 client.close()
             raise
         return client
+
+    def _drop_other_buckets(self, client: Client) -> None:
+        """Notes are looked for in the buckets there are now; what lies in others is lost anyway.
+
+        Dying halfway leaves the marker of an opening, so that the rest is never taken for whole.
+        """
+        for name in list(self._collections):
+            if _buckets_of(name) != self._buckets:
+                client.delete_collection(name)
+                del self._collections[name]
+        self.fresh = not self._collections
 
     def _move_aside(self) -> None:
         """Keep one unreadable index to look at, never a heap of them."""
@@ -223,6 +241,12 @@ def _remove(path: Path) -> None:
 
 def _prefix(generation: int) -> str:
     return f"notes-{generation}-"
+
+
+def _buckets_of(name: str) -> int:
+    """The number of buckets a collection was made with; 0 when it is none of ours."""
+    match = _NAME.fullmatch(name)
+    return int(match[1]) if match else 0
 
 
 def _connect(path: Path) -> Client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -61,7 +62,7 @@ class Notebook:
         self._vectors: dict[str, NoteVector] = {}
         self._marks: dict[str, int] = {}
         self._generation = 0
-        self._version = 0
+        self._versions: Counter[Scope] = Counter()
 
     @property
     def reader(self) -> LedgerReader:
@@ -80,18 +81,20 @@ class Notebook:
                 self._marks[note.id] = note.revision
                 if self._embedder and reworded:
                     self._vectors[note.id] = _vector(note, self._embedder)
-            self._version += 1
+                self._versions[note.scope] += 1
 
     def erase(self, note_id: str) -> None:
         with self._lock:
-            self._marks[note_id] = self._revisions.pop(note_id)[-1].revision
+            newest = self._revisions.pop(note_id)[-1]
+            self._marks[note_id] = newest.revision
             self._vectors.pop(note_id, None)
-            self._version += 1
+            self._versions[newest.scope] += 1
 
     # ------------------------------------------------------------------ reading
 
-    def version(self) -> int:
-        return self._version
+    def versions(self, scopes: Sequence[Scope]) -> dict[Scope, int]:
+        with self._lock:
+            return {scope: self._versions[scope] for scope in scopes}
 
     def generation(self) -> int:
         return self._generation
@@ -147,12 +150,20 @@ class Notebook:
                 del self._marks[note_id]
             return len(done)
 
+    def mark_all(self, *, generation: int) -> int:  # noqa: ARG002 - marks are of any generation
+        with self._lock:
+            self._marks |= {i: chain[-1].revision for i, chain in self._revisions.items()}
+            return len(self._revisions)
+
     def flip_generation(self, generation: int) -> None:
         self._generation = generation
 
     def store_vectors(self, vectors: Sequence[NoteVector]) -> None:
         with self._lock:
-            self._vectors.update({vector.note_id: vector for vector in vectors})
+            for vector in vectors:
+                if vector.note_id in self._revisions:
+                    self._vectors[vector.note_id] = vector
+                    self._versions[self._revisions[vector.note_id][-1].scope] += 1
 
 
 def _vector(note: Note, embedder: Embedder) -> NoteVector:

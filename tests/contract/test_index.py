@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from sleep_runtime.core.errors import StoreBusy, StoreError
 from sleep_runtime.core.ports import Index
+from sleep_runtime.core.scope import Scope
 from sleep_runtime.stores.chroma import ChromaIndex
 from sleep_runtime.testing.contracts.index import BANKING, IndexContract, axis, note
 from sleep_runtime.testing.index import InMemoryIndex
@@ -41,8 +43,59 @@ def test_what_was_upserted_is_there_after_reopening(tmp_path: Path) -> None:
     _fill(tmp_path / "index")
     index = ChromaIndex(tmp_path / "index")
     assert index.set_aside is None
+    assert not index.fresh
     assert index.revisions(1) == {"n0": 1}
     assert [hit.note_id for hit in index.query(1, axis(1), [BANKING], k=1)] == ["n0"]
+    index.close()
+
+
+def test_says_that_there_was_nothing_to_open(tmp_path: Path) -> None:
+    for _ in range(2):  # nothing was put in, so the second time it is still empty
+        index = ChromaIndex(tmp_path / "index")
+        assert index.fresh
+        index.close()
+    _fill(tmp_path / "index")
+    shutil.rmtree(tmp_path / "index")
+    index = ChromaIndex(tmp_path / "index")
+    assert index.fresh
+    assert index.revisions(1) == {}
+    index.close()
+
+
+def test_what_lies_in_another_number_of_buckets_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "index"
+    _fill(path, 3)
+    index = ChromaIndex(path, buckets=5)
+    assert (index.fresh, index.set_aside) == (True, None)
+    assert index.revisions(1) == {}
+    index.upsert(1, [(note("a"), axis(1))])
+    index.close()
+    index = ChromaIndex(path, buckets=5)
+    assert not index.fresh
+    assert index.revisions(1) == {"a": 1}
+    index.close()
+    index = ChromaIndex(path)
+    assert index.fresh, "the old ones are gone, not taken for whole again"
+    index.close()
+
+
+def test_dying_while_other_buckets_are_dropped_leaves_nothing_half(tmp_path: Path) -> None:
+    path = tmp_path / "index"
+    index = ChromaIndex(path)
+    many = [(note(f"n{n}", Scope(f"org{n}/team")), axis(1, n)) for n in range(20)]
+    index.upsert(1, many)
+    index.close()
+    killer = (
+        "import os, sys; from sleep_runtime.stores import chroma;"
+        "from chromadb.api.client import Client; delete = Client.delete_collection;"
+        "Client.delete_collection = lambda *a: (delete(*a), os.kill(os.getpid(), 9));"
+        "chroma.ChromaIndex(sys.argv[1], buckets=5)"
+    )
+    died = subprocess.run([sys.executable, "-c", killer, str(path)], check=False)
+    assert died.returncode == -9
+    index = ChromaIndex(path)  # back to the first number: some of its collections are gone
+    assert index.fresh
+    assert index.set_aside is not None
     index.close()
 
 

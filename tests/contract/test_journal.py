@@ -229,3 +229,16 @@ def test_many_threads_read_while_the_owner_writes(path: Path) -> None:
     assert reader.count() == 200
     reader.close()
     writer.close()
+
+
+def test_the_last_position_outlives_the_events(path: Path) -> None:
+    """Events may be erased; a ledger that read them is not ahead of the journal for that."""
+    writer = SqliteJournal(path)
+    writer.append([row("a"), row("b")])
+    writer.close()
+    connection = connect_writer(path)
+    connection.execute("DELETE FROM events")
+    connection.close()
+    reader = SqliteJournalReader(path)
+    assert reader.last_seq() == 2
+    reader.close()

@@ -246,6 +246,22 @@ def test_commits_are_fsynced(path: Path) -> None:
         assert tx.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
 
 
+@pytest.mark.parametrize("give_up", ["yield", "abandon"])
+def test_without_a_cool_down_giving_up_is_no_tight_loop(path: Path, give_up: str) -> None:
+    hot = POLICY.model_copy(update={"cooldown_s": 0.0, "backlog_events": 1})
+    with SqliteLedger(path, triggers=hot) as ledger:
+        bench = LedgerBench(ledger, ledger.reader)
+        bench.heads(ANA, 3)
+        lease = bench.lease()
+        run = bench.plan(lease, upto=3)
+        if give_up == "yield":
+            ledger.yield_run(lease, run.id, "the model is away", now=T0)
+        else:
+            ledger.abandon(lease, run.id, "the model is away", now=T0)
+        assert bench.due(T0 + timedelta(seconds=0.9)) == []
+        assert bench.due(T0 + timedelta(seconds=1)) == [ANA]
+
+
 # ---------------------------------------------------------------------------- plans and speed
 
 

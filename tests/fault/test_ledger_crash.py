@@ -198,7 +198,7 @@ def _learned(bench: LedgerBench) -> dict[str, Any]:
         "digest": reader.digest(),
         "counts": reader.counts(),
         "run": (run.id, run.state, run.counts, run.usage, run.journal, run.observations),
-        "version": min(reader.version(), 1),  # storing vectors again may raise it again
+        "version": min(reader.versions([run.scope])[run.scope], 1),
         "marks": reader.marks(limit=9),
         "folds": (ben.folds, ben.requested),
         "pending": (team.pending_observations, team.requested, ana.idle, ana.due_at),

@@ -21,7 +21,7 @@ from daylight import ANA, BEN, DAY, capture, event, runtime, settings
 
 from sleep_runtime.actors.driver import RunDriver
 from sleep_runtime.compose.embedded import Embedded
-from sleep_runtime.core.errors import StoreBusy, StoreFull, StoreTooNew
+from sleep_runtime.core.errors import StoreBusy, StoreError, StoreFull, StoreTooNew
 from sleep_runtime.core.note import Note
 from sleep_runtime.core.observation import (
     Claim,
@@ -425,3 +425,24 @@ def _append_until_full(running: Embedded, clock: ManualClock) -> int:
         except StoreFull:
             return number
     pytest.fail("the disk never got full")
+
+
+def test_a_journal_older_than_its_ledger_is_refused(tmp_path: Path, clock: ManualClock) -> None:
+    with runtime(tmp_path, clock, ScriptedEngine(_verbatim)) as running:
+        lessons(running, clock, 3)
+        journal = tmp_path / "journal.sqlite"
+        kept = tmp_path / "kept.sqlite"
+        with sqlite3.connect(journal) as source, contextlib.closing(sqlite3.connect(kept)) as copy:
+            source.backup(copy)
+        source.close()
+        lessons(running, clock, 5)
+        running.nights()
+    for left in tmp_path.glob("journal.sqlite*"):
+        left.unlink()
+    kept.rename(journal)
+    with (
+        pytest.raises(StoreError, match="from the same moment") as refused,
+        runtime(tmp_path, clock, ScriptedEngine(_verbatim)),
+    ):
+        pass
+    assert refused.value.field == "data_dir"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -310,3 +311,68 @@ def test_the_embedded_stores_work_together_through_a_life(tmp_path: Path, index:
         assert index.revisions(generation + 1) == expected
         assert index.revisions(generation) == {}
         assert projector.rebuild(HashEmbedder(dim=32)).embedded == 0
+
+
+def _reopened(
+    ledger: SqliteLedger, path: Path, *, buckets: int
+) -> tuple[ChromaIndex, Projector, bool]:
+    """The index as its owner opens it: what was lost is marked before anything is projected."""
+    index = ChromaIndex(path, buckets=buckets)
+    lost = index.fresh or index.set_aside is not None
+    if lost:
+        ledger.mark_all(generation=ledger.reader.generation())
+    return index, Projector(ledger.reader, ledger, index), lost
+
+
+def _lose_directory(path: Path) -> int:
+    shutil.rmtree(path)
+    return 2
+
+
+def _ruin_database(path: Path) -> int:
+    (path / "chroma.sqlite3").write_bytes(b"garbage" * 1000)
+    return 2
+
+
+def _change_buckets(_: Path) -> int:
+    return 3
+
+
+@pytest.mark.parametrize("lose", [_lose_directory, _ruin_database, _change_buckets])
+def test_an_index_that_was_lost_is_filled_again_even_if_that_is_interrupted(
+    tmp_path: Path, lose: Callable[[Path], int]
+) -> None:
+    path = tmp_path / "index"
+    with SqliteLedger(tmp_path / "ledger.sqlite", triggers=POLICY) as ledger:
+        bench, embedder = LedgerBench(ledger, ledger.reader), HashEmbedder()
+        index, projector, _ = _reopened(ledger, path, buckets=2)
+        notes = [make_note(f"n{i:03}", scope=f"org{i % 5}/t") for i in range(400)]
+        commit_notes(bench, embedder, *notes)
+        while projector.project():
+            continue
+        assert len(index.revisions(0)) == 400
+        index.close()
+
+        buckets = lose(path)
+        index, projector, lost = _reopened(ledger, path, buckets=buckets)
+        assert lost
+        arm("projector.upserted=raise")
+        try:
+            with pytest.raises(FailpointHit):
+                projector.project()
+        finally:
+            arm("")
+        held = len(index.revisions(0))
+        assert 0 < held < 400
+        index.close()
+
+        index, projector, lost = _reopened(ledger, path, buckets=buckets)
+        assert not lost, "what is half full looks like any other index: only the marks know"
+        gone = make_note("n000", scope="org0/t", revision=2, status=NoteStatus.RETIRED)
+        commit_notes(bench, embedder, gone)
+        while projector.project():
+            continue
+        assert index.revisions(0) == {note.id: 1 for note in notes[1:]}
+        assert projector.reconcile() == ReconcileReport()
+        assert ledger.reader.marks(limit=1) == []
+        index.close()

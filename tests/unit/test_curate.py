@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -338,15 +339,193 @@ def test_without_fold_marks_nothing_folds() -> None:
     assert decide([], [own]).deltas == ()
 
 
+# ---------------------------------------------------------------------------- feedback
+
+
+def ballot(name: str, day: float, session: str, vote: int = -1, who: Scope = ANA) -> Evidence:
+    return piece(0, who, weight=0.0).model_copy(
+        update={
+            "event_id": name,
+            "ts": START + timedelta(days=day),
+            "session": session,
+            "vote": vote,
+        }
+    )
+
+
+def feedback(evidence: Sequence[Evidence], *, helpful: bool = False) -> Judged:
+    name = f"p-{evidence[0].event_id}"
+    said = proposal(name, claim("adjusted"), evidence)
+    vote = said.model_copy(update={"feedback_on": "n0", "helpful": helpful})
+    return vote, critique(name, Relation.SAME, target="n0")
+
+
 def test_many_votes_of_one_person_in_one_session_are_one() -> None:
     shelf = [noted("n0", claim("adjusted"), NoteStatus.ACTIVE, [piece(50)])]
-    same = [piece(51).model_copy(update={"event_id": f"v{n}"}) for n in range(50)]
-    vote = proposal("p", claim("adjusted"), same).model_copy(
-        update={"feedback_on": "n0", "helpful": False}
-    )
-    (delta,) = decide([(vote, critique("p", Relation.SAME, target="n0"))], shelf).deltas
+    votes = [ballot(f"v{n}", 51 + n / 100, "s") for n in range(50)]
+    (delta,) = decide([feedback(votes)], shelf).deltas
     assert (delta.note.harmful, delta.note.status) == (1, NoteStatus.ACTIVE)
-    assert delta.evidence == ()
+    assert [item.event_id for item in delta.evidence] == ["v49"]
+
+
+def test_a_vote_repeated_night_after_night_is_still_one() -> None:
+    shelf = [noted("n0", claim("adjusted"), NoteStatus.ACTIVE, [piece(50)])]
+    (first,) = decide([feedback([ballot("v0", 51, "s")])], shelf).deltas
+    shelf = [Dossier(note=first.note, evidence=(piece(50), *first.evidence))]
+    assert decide([feedback([ballot("v1", 52, "s")])], shelf).deltas == ()
+    others = [ballot("v2", 52, "other"), ballot("v3", 52, "s", who=BEN)]
+    (delta,) = decide([feedback(others)], shelf).deltas
+    assert delta.note.harmful == 3
+
+
+def test_a_second_vote_in_a_session_replaces_the_first() -> None:
+    stored = (piece(49), piece(50), ballot("v0", 51, "s"), ballot("v1", 51, "t"))
+    shelf = [noted("n0", claim("adjusted"), NoteStatus.ACTIVE, stored)]
+    (delta,) = decide([feedback([ballot("v2", 52, "s", 1)], helpful=True)], shelf).deltas
+    assert (delta.note.helpful, delta.note.harmful) == (1, 1)
+    late = feedback([ballot("v3", 50.5, "s", 1)], helpful=True)
+    assert decide([late], shelf).deltas == ()
+
+
+def test_votes_are_no_evidence() -> None:
+    votes = [ballot(f"v{n}", n, f"s{n}", 1) for n in range(9)]
+    shelf = [noted("n0", claim("adjusted"), NoteStatus.CANDIDATE, [piece(50, weight=0.5)])]
+    (delta,) = decide([feedback(votes, helpful=True)], shelf).deltas
+    assert (delta.note.status, delta.note.support.events) == (NoteStatus.CANDIDATE, 1)
+    assert delta.note.evidence == (piece(50, weight=0.5).event_id,)
+    assert delta.note.helpful == 9
+    shelf = [Dossier(note=delta.note, evidence=(*shelf[0].evidence, *delta.evidence))]
+    (delta,) = decide([again(piece(51))], shelf).deltas
+    assert (delta.note.support.events, delta.note.helpful) == (2, 9)
+    assert len(delta.note.evidence) == 2
+
+
+# ---------------------------------------------------------------------------- coming back
+
+
+def retired(*evidence: Evidence, day: int = 10, trust: Trust = Trust.HUMAN) -> Dossier:
+    known = noted("n0", claim("adjusted"), NoteStatus.RETIRED, evidence)
+    faded = {"valid_to": START + timedelta(days=day), "trust": trust}
+    return Dossier(note=known.note.model_copy(update=faded), evidence=known.evidence)
+
+
+def again(*evidence: Evidence) -> Judged:
+    said = proposal("p", claim("adjusted"), evidence)
+    return said, critique("p", Relation.SAME, target="n0")
+
+
+def test_what_was_weighed_when_a_note_retired_does_not_bring_it_back() -> None:
+    weighed = [piece(day) for day in range(5)]
+    for fresh in (piece(20, trust=Trust.AGENT), piece(20, weight=0.5)):
+        decision = decide([again(fresh)], [retired(*weighed)])
+        (delta,) = decision.deltas
+        assert (delta.kind, delta.code) == (DeltaKind.REINFORCE, "waits")
+        assert delta.note.status is NoteStatus.RETIRED
+        assert delta.note.valid_to == START + timedelta(days=10)
+        assert delta.evidence == (fresh,)
+        assert decision.reason == "changed nothing; 1 waiting for more"
+
+
+def test_a_retired_note_comes_back_on_what_was_said_since() -> None:
+    (delta,) = decide([again(piece(20))], [retired(piece(0))]).deltas
+    assert (delta.kind, delta.note.status) == (DeltaKind.RESTORE, NoteStatus.ACTIVE)
+    kept = retired(piece(0), piece(15, weight=0.5))
+    (delta,) = decide([again(piece(20, weight=0.5))], [kept]).deltas
+    assert (delta.kind, delta.note.status) == (DeltaKind.RESTORE, NoteStatus.ACTIVE)
+
+
+def test_a_note_that_stays_retired_keeps_the_time_it_held() -> None:
+    (delta,) = decide([again(piece(20, weight=0.5))], [retired()]).deltas
+    assert (delta.note.valid_from, delta.note.valid_to) == (START, START + timedelta(days=10))
+
+
+def test_what_was_said_before_it_retired_and_arrives_late_counts() -> None:
+    (delta,) = decide([again(piece(5))], [retired(piece(0))]).deltas
+    assert delta.note.status is NoteStatus.ACTIVE
+
+
+def test_agents_bring_back_what_agents_noticed_and_never_a_persons_note() -> None:
+    noticed = again(*[piece(day, trust=Trust.AGENT) for day in range(20, 29)])
+    (delta,) = decide([noticed], [retired(piece(0))]).deltas
+    assert delta.note.status is NoteStatus.RETIRED
+    agents = [piece(day, trust=Trust.AGENT) for day in range(3)]
+    (delta,) = decide([noticed], [retired(*agents, trust=Trust.AGENT)]).deltas
+    assert delta.note.status is NoteStatus.ACTIVE
+
+
+def test_an_agent_does_not_lift_a_persons_word_that_waits_or_was_replaced() -> None:
+    for status in (NoteStatus.CANDIDATE, NoteStatus.SUPERSEDED):
+        shelf = [noted("n0", claim("adjusted"), status, [piece(0)])]
+        (delta,) = decide([again(piece(20, trust=Trust.AGENT))], shelf).deltas
+        assert delta.note.status is status
+
+
+# ---------------------------------------------------------------------------- wording
+
+BARE = claim("adjusted").model_copy(update={"statement": "adjusted EBITDA"})
+CLEAR = claim("adjusted").model_copy(update={"statement": "use adjusted EBITDA"})
+
+
+def reworded(status: NoteStatus, *wordings: Claim) -> str:
+    shelf = [noted("n0", BARE, status, [piece(0, weight=0.5)])]
+    judged = [
+        (
+            proposal(f"p{day}", what, [piece(day)]),
+            critique(f"p{day}", Relation.SAME, target="n0"),
+        )
+        for day, what in enumerate(wordings, 1)
+    ]
+    (delta,) = decide(judged, shelf).deltas
+    assert delta.note.status is NoteStatus.ACTIVE
+    return delta.note.claim.statement
+
+
+def test_a_note_that_comes_into_view_takes_the_clearest_words_of_the_night() -> None:
+    assert reworded(NoteStatus.CANDIDATE, CLEAR) == CLEAR.statement
+    assert reworded(NoteStatus.CANDIDATE, BARE, CLEAR) == CLEAR.statement
+
+
+def test_an_agent_does_not_put_words_into_a_persons_mouth() -> None:
+    shelf = [noted("n0", BARE, NoteStatus.CANDIDATE, [piece(0, weight=0.5)])]
+    agents = proposal("p0", CLEAR, [piece(2, trust=Trust.AGENT)])
+    judged = [
+        (
+            agents.model_copy(update={"trust": Trust.AGENT}),
+            critique("p0", Relation.SAME, target="n0"),
+        ),
+        (proposal("p1", BARE, [piece(1, weight=0.5)]), critique("p1", Relation.SAME, target="n0")),
+    ]
+    (delta,) = decide(judged, shelf).deltas
+    assert (delta.note.status, delta.note.claim) == (NoteStatus.ACTIVE, BARE)
+
+
+def test_an_active_note_keeps_its_words() -> None:
+    assert reworded(NoteStatus.ACTIVE, CLEAR) == BARE.statement
+    assert reworded(NoteStatus.RETIRED, CLEAR) == BARE.statement
+
+
+@pytest.mark.parametrize("rival", [claim("reported"), claim("green", "tea")])
+def test_new_words_never_undo_what_the_old_words_decided(rival: Claim) -> None:
+    """Words about tea would clash with the note on tea, and could not replace one on EBITDA."""
+    words = claim("black", "tea").model_copy(update={"statement": "use black tea, tea basis"})
+    shelf = [
+        noted("n0", BARE, NoteStatus.CANDIDATE, [piece(0, weight=0.5)]),
+        noted("n1", rival, NoteStatus.ACTIVE, [piece(1)]),
+    ]
+    said = proposal("p", words, [piece(2)])
+    rivals = ["n1"] if same_topic(BARE, rival) else []
+    found = decide([(said, critique("p", Relation.SAME, target="n0", rivals=rivals))], shelf)
+    promoted = next(delta.note for delta in found.deltas if delta.note.id == "n0")
+    assert (promoted.status, promoted.claim) == (NoteStatus.ACTIVE, BARE)
+
+
+def test_words_that_are_no_clearer_or_mean_another_case_change_nothing() -> None:
+    shelf = [noted("n0", CLEAR, NoteStatus.CANDIDATE, [piece(0)])]
+    said = proposal("p", BARE, [piece(1)])
+    (delta,) = decide([(said, critique("p", Relation.SAME, target="n0"))], shelf).deltas
+    assert delta.note.claim == CLEAR
+    wider = CLEAR.model_copy(update={"about": {"account": "northwind"}})
+    assert reworded(NoteStatus.CANDIDATE, wider) == BARE.statement
 
 
 def test_the_reason_of_a_night_reads_as_a_sentence() -> None:

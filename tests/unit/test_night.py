@@ -103,7 +103,14 @@ class World:
         answers = self._engine.compare(pairs)
         judgements = {pair.key: answer for pair, answer in zip(pairs, answers, strict=True)}
         proposals = propose.propose(scope, observations, judgements, policy)
-        critiques = reflect.critique(proposals, dossiers, judgements, policy=policy, now=at(day))
+        critiques = reflect.critique(
+            proposals,
+            dossiers,
+            judgements,
+            policy=policy,
+            now=at(day),
+            above_active={note.id for note in self._above(scope)},
+        )
         above = self._above(scope) if fold else []
         upper = {note.claim.statement: ONE for note in above}
         asked = reflect.fold_pairs(dossiers, above, {**vectors, **upper}, policy.reflect)
@@ -409,12 +416,49 @@ def test_saying_it_again_does_not_resurrect_a_folded_copy() -> None:
     assert decision.reason == "changed nothing; 1 covered above dropped"
 
 
-def test_a_third_person_reinforces_the_team_note_and_is_folded() -> None:
+def test_who_says_the_team_note_again_reinforces_it_and_is_folded() -> None:
     world = World()
     _agreed(world)
     decision = world.night(BANKING, [said(ADJUSTED, 5, CLEO), said(ADJUSTED, 6, ANA)], 7)
-    assert decision.folds == (CLEO,)
+    assert decision.folds == (ANA, CLEO)
     assert [delta.kind for delta in decision.deltas] == [DeltaKind.REINFORCE]
+
+
+def test_a_folded_lesson_said_again_in_words_of_its_own_is_folded_again() -> None:
+    strange = claim("adjusted", statement="the adjusted figure it is")
+    world = World({**EXCLUDING, (ADJUSTED_TOO.statement, strange.statement): Verdict.SAME})
+    _agreed(world)
+    world.night(BANKING, [said(ADJUSTED_TOO, 1, CLEO)], 2)
+    world.night(ANA, [], 2, fold=True)
+    world.night(ANA, [said(strange, 3)], 4)
+    assert [note.claim for note in world.active(ANA)] == [strange]
+    trail = [said(ADJUSTED_TOO, 3, CLEO), said(ADJUSTED_TOO, 3.5, BEN), said(strange, 3)]
+    assert ANA in world.night(BANKING, trail, 4).folds
+
+
+def test_a_copy_comes_back_once_what_it_folded_into_is_gone() -> None:
+    world = World()
+    _agreed(world)
+    world.night(ANA, [], 2, fold=True)
+    trail = [said(REPORTED, 3, CLEO), said(REPORTED, 3, Scope("acme/banking/dee"))]
+    world.night(BANKING, trail, 4)
+    assert world.values(BANKING) == ["reported"]
+    world.night(ANA, [said(ADJUSTED_TOO, 5, durability=Durability.UNCLEAR)], 6)
+    assert not world.active(ANA)
+    world.night(ANA, [said(ADJUSTED_TOO, 7)], 8)
+    (mine,) = world.active(ANA)
+    assert (mine.claim.value, mine.superseded_by) == ("adjusted", "")
+
+
+def test_a_faded_rule_does_not_come_back_because_an_agent_mentions_it() -> None:
+    world = World()
+    world.night(ANA, [said(ADJUSTED, 0)], 1)
+    world.night(ANA, [], 900)
+    for day in range(901, 905):
+        world.night(ANA, [said(ADJUSTED, day, trust=Trust.AGENT)], day + 0.5)
+    assert not world.active(ANA)
+    (faded,) = world.notes(ANA, NoteStatus.RETIRED)
+    assert faded.valid_to == at(900)
 
 
 # ---------------------------------------------------------------------------- belief over time
@@ -426,6 +470,7 @@ def test_harmful_feedback_takes_a_note_from_view_and_then_retires_it() -> None:
     note_id = world.active(ANA)[0].id
     world.night(ANA, [thumb(note_id, 2, helpful=True)], 2)
     assert world.active(ANA)[0].helpful == 1
+    assert [(e.weight, e.vote) for e in world.dossiers(ANA)[0].evidence] == [(1.0, 0), (0.0, 1)]
     votes = [thumb(note_id, day) for day in range(3, 6)]
     decision = world.night(ANA, votes, 6)
     assert not world.active(ANA)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 from sleep_runtime.consolidation import propose, reflect
 from sleep_runtime.consolidation.compare import Tie, pair_of, tie
+from sleep_runtime.consolidation.wording import directive
 from sleep_runtime.core.event import Trust
 from sleep_runtime.core.note import Dossier, Note, NoteStatus
 from sleep_runtime.core.observation import Claim, Durability, NoteKind, Observation
@@ -163,6 +166,30 @@ def test_rules_bound_what_an_engine_may_say(
     assert tie(right, left, judgements) is expected
 
 
+@pytest.mark.parametrize(
+    ("left", "right", "expected"),
+    [
+        (claim("a", "100 MB"), claim("b", "200 MB"), Tie.UNSURE),
+        (claim("a", "100 MB"), claim("b", "100 GB"), Tie.UNSURE),
+        (claim("a", "adjusted"), claim("b", "reported"), Tie.UNSURE),
+        (claim("a", "adjusted"), claim("b", "not adjusted"), Tie.UNSURE),
+        (claim("keep it below 100 MB"), claim("not above 200 MB"), Tie.UNSURE),
+        (claim("use v2.1", subject=""), claim("on v2.2"), Tie.UNSURE),
+        (claim("a", "light blue"), claim("b", "dark blue"), Tie.UNSURE),
+        (claim("a", "on"), claim("b", "off"), Tie.UNSURE),
+        (claim("a", "adjusted"), claim("b", "adjusted EBITDA"), Tie.SAME),
+        (claim("a", "on adj. EBITDA"), claim("b", "adjusted EBITDA"), Tie.SAME),
+        (claim("a", "QoQ"), claim("b", "quarter over quarter"), Tie.SAME),
+        (claim("at most 1,000 rows"), claim("no more than 1000 rows"), Tie.SAME),
+        (claim("since Q3 use adjusted"), claim("use adjusted"), Tie.SAME),
+    ],
+)
+def test_no_engine_can_call_two_values_the_same(left: Claim, right: Claim, expected: Tie) -> None:
+    judgements = {pair_of(left, right).key: Judgement(verdict=Verdict.SAME, score=1)}
+    assert tie(left, right, judgements) is expected
+    assert tie(right, left, judgements) is expected
+
+
 def test_an_unusable_answer_means_keep_apart() -> None:
     answer = Judgement(verdict=Verdict.SAME, score=1, problem="cut off")
     assert tie(A, B, {pair_of(A, B).key: answer}) is Tie.APART
@@ -209,6 +236,66 @@ def test_the_statement_is_the_clearest_of_those_said() -> None:
     assert [piece.weight for piece in proposal.evidence] == [0.5, 1.0]
 
 
+def spoken(*observations: Observation) -> str:
+    """The words of the one lesson that all of these say."""
+    claims = [item.claim for item in observations]
+    answers = {
+        pair_of(left, right).key: Judgement(verdict=Verdict.SAME, score=1)
+        for left, right in itertools.combinations(claims, 2)
+    }
+    (proposal,) = propose.propose(ANA, observations, answers, POLICY)
+    return proposal.claim.statement
+
+
+FRAGMENT = claim("adjusted EBITDA", "adjusted")
+DIRECTIVE = claim("for the figures we always use adjusted EBITDA", "adjusted")
+TERSE = claim("use the adjusted one", "adjusted")
+
+
+def test_a_lesson_is_put_in_words_to_act_on() -> None:
+    assert spoken(said(FRAGMENT), said(DIRECTIVE, 1)) == DIRECTIVE.statement
+    assert spoken(said(TERSE), said(DIRECTIVE, 1)) == DIRECTIVE.statement
+    shorter = claim("use adjusted EBITDA", "adjusted")
+    assert spoken(said(DIRECTIVE), said(shorter, 1)) == shorter.statement
+
+
+@pytest.mark.parametrize(
+    "weaker", [{"durability": Durability.UNCLEAR}, {"trust": Trust.AGENT, "person": "agent:a"}]
+)
+def test_what_a_person_meant_to_last_goes_before_better_words(weaker: dict[str, object]) -> None:
+    other = said(DIRECTIVE, 1).model_copy(update=weaker)
+    assert spoken(said(FRAGMENT), other) == FRAGMENT.statement
+
+
+def test_a_persons_bare_words_go_before_an_agents_clear_ones() -> None:
+    unclear = said(FRAGMENT, durability=Durability.UNCLEAR)
+    noticed = said(DIRECTIVE, 1, durability=Durability.UNCLEAR, trust=Trust.AGENT)
+    assert spoken(unclear, noticed) == FRAGMENT.statement
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("use adjusted EBITDA", True),
+        ("northwind: use adjusted EBITDA", True),
+        ("Please don't push to main", True),
+        ("the figures are adjusted EBITDA", True),
+        ("For Northwind we quote adjusted EBITDA", True),
+        ("the waterfall runs quarter over quarter", True),
+        ("our decks always show adjusted EBITDA", True),
+        ("table labels must be short", True),
+        ("Adjusted EBITDA", False),
+        ("northwind: Adjusted EBITDA", False),
+        ("the waterfall always quarter over quarter for Northwind", False),
+        ("three bullets on the outlook", False),
+        ("no tables", False),
+        ("the charts in dark blue", False),
+    ],
+)
+def test_a_directive_has_a_verb_and_a_fragment_has_none(statement: str, expected: bool) -> None:
+    assert directive(statement) is expected
+
+
 def test_one_offs_and_tools_are_grouped_by_themselves() -> None:
     trail = [
         said(A, 0),
@@ -241,11 +328,17 @@ def criticise(
     dossiers: list[Dossier] | None = None,
     judgements: dict[str, Judgement] | None = None,
     scope: Scope = ANA,
+    above: Collection[str] = (),
 ) -> list[Critique]:
     answers = judgements or {}
     proposals = propose.propose(scope, observations, answers, POLICY)
     critiques = reflect.critique(
-        proposals, dossiers or [], answers, policy=POLICY, now=START + timedelta(days=9)
+        proposals,
+        dossiers or [],
+        answers,
+        policy=POLICY,
+        now=START + timedelta(days=9),
+        above_active=above,
     )
     assert [item.proposal_id for item in critiques] == [item.id for item in proposals]
     assert all(item.reason for item in critiques)
@@ -294,8 +387,23 @@ def test_two_that_exclude_each_other_never_say_the_same_note() -> None:
 
 def test_what_a_note_above_says_is_not_noted_again() -> None:
     folded = noted(A, NoteStatus.RETIRED, superseded_by="note_of_the_team")
-    (critique,) = criticise([said(A)], [folded])
+    (critique,) = criticise([said(A)], [folded], above=["note_of_the_team"])
     assert (critique.worth, critique.code) == (Worth.DROP, "covered_above")
+
+
+def test_what_folded_into_a_note_that_is_gone_may_be_said_again() -> None:
+    folded = noted(A, NoteStatus.RETIRED, superseded_by="note_of_the_team")
+    (critique,) = criticise([said(A, 1)], [folded], above=["another"])
+    assert (critique.worth, critique.code) == (Worth.KEEP, "standing")
+
+
+def test_the_bar_for_a_retired_note_counts_what_was_said_since() -> None:
+    old = propose.propose(ANA, [said(A, 1)], {}, POLICY)[0].evidence
+    faded = noted(A, NoteStatus.RETIRED, valid_to=START + timedelta(days=2))
+    faded = faded.model_copy(update={"evidence": old})
+    unclear = said(A, 5, durability=Durability.UNCLEAR)
+    (critique,) = criticise([unclear], [faded])
+    assert (critique.worth, critique.code) == (Worth.WAIT, "not_recurring_yet")
 
 
 def test_a_quarantined_lesson_stays_where_it_is() -> None:

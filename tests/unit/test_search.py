@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -213,11 +214,97 @@ def _refuse(*_: object, **__: object) -> object:
     raise AssertionError("the ledger was read")
 
 
-def test_the_cache_is_bounded() -> None:
-    searcher = _searcher(_book(make_note("a", scope="acme")), max_views=3)
+def _read_scopes(book: Notebook, monkeypatch: pytest.MonkeyPatch) -> list[Scope]:
+    """The scopes whose notes are read from now on, in order."""
+    read: list[Scope] = []
+    notes = book.notes
+
+    def reading(scopes: Sequence[Scope], **options: Any) -> list[Note]:
+        read.extend(scopes)
+        return notes(scopes, **options)
+
+    monkeypatch.setattr(book, "notes", reading)
+    return read
+
+
+def test_a_night_elsewhere_costs_a_reader_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    book = _book(make_note("org", scope="acme"), make_note("team"))
+    searcher = _searcher(book)
+    searcher.search(ANA, "lesson", k=5)
+    read = _read_scopes(book, monkeypatch)
+    book.write(make_note("other", scope="globex"), make_note("ben", scope="acme/banking/ben"))
+    assert _ids(searcher.search(ANA, "lesson", k=5)) == ["team", "org"]
+    assert read == []
+    book.write(make_note("mine", scope="acme/banking/ana"))
+    assert sorted(_ids(searcher.search(ANA, "lesson", k=5))) == ["mine", "org", "team"]
+    assert read == [ANA]
+
+
+def test_readers_of_one_organisation_share_its_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    book = _book(make_note("org", scope="acme"), make_note("team"))
+    read = _read_scopes(book, monkeypatch)
+    searcher = _searcher(book)
     for number in range(10):
-        searcher.search(Scope(f"acme/team{number}"), "lesson", k=1)
-    assert len(searcher._views) == 3
+        searcher.search(Scope(f"acme/banking/u{number}"), "lesson", k=1)
+    assert read == [Scope("acme/banking"), Scope("acme")]
+
+
+def test_new_vectors_are_used_by_the_next_search() -> None:
+    book = _book(make_note("a", "Alpha."), make_note("b", "Beta."))
+    searcher = _searcher(book)
+    assert searcher.search(ANA, "zulu", k=2)[0].score < 0.9
+    (zulu,) = HashEmbedder().embed(["zulu"])
+    model = HashEmbedder().model
+    book.store_vectors([NoteVector(note_id="b", revision=1, model=model, vector=zulu)])
+    (first, _) = searcher.search(ANA, "zulu", k=2)
+    assert (first.note.id, round(first.score, 3)) == ("b", 1.0)
+
+
+@pytest.mark.parametrize("bound", [{"max_views": 3}, {"max_notes": 3}])
+def test_what_is_held_is_bounded(bound: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    teams = [Scope(f"team{number}") for number in range(5)]
+    book = _book(*(make_note(f"n-{team}", scope=str(team)) for team in teams))
+    read = _read_scopes(book, monkeypatch)
+    searcher = _searcher(book, **bound)
+    for team in [*teams, *teams[::-1]]:
+        assert _ids(searcher.search(team, "lesson", k=5)) == [f"n-{team}"]
+    assert read == [*teams, *teams[1::-1]], "the three used last are held, and no more"
+
+
+def test_a_scope_larger_than_the_bound_is_held_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    book = _book(*(make_note(f"n{number}") for number in range(5)))
+    searcher = _searcher(book, max_notes=3)
+    searcher.search(ANA, "lesson", k=5)
+    read = _read_scopes(book, monkeypatch)
+    assert len(searcher.search(ANA, "lesson", k=5)) == 5
+    assert read == []
+
+
+def test_a_view_of_shared_segments_ranks_as_if_it_were_made_alone() -> None:
+    """Hidden notes neither appear nor count in the weights of words."""
+    rng = random.Random(7)
+    terms = ["ebitda", "waterfall", "dates", "deck", "quarter", "year"]
+    notes = [
+        make_note(
+            f"n{number:03}",
+            " ".join(rng.choices(terms, k=4)),
+            scope=str(rng.choice(ANA.lineage())),
+            subject=rng.choice(["", "deck", "Deck.", "dates"]),
+            aspect=rng.choice(["", "basis", "style"]),
+            confidence=rng.random(),
+        )
+        for number in range(200)
+    ]
+    searcher, embedder = _searcher(_book(*notes)), HashEmbedder()
+    for scope in (*ANA.lineage(), BEN):
+        shown = visible(notes, scope)
+        raw = b"".join(embedder.embed([note.claim.statement for note in shown]))
+        table = Table(shown, np.frombuffer(raw, dtype="<f4").reshape(len(shown), -1))
+        lexicon = Lexicon(words(searchable(note)) for note in shown)
+        for query in ("waterfall by quarter", "deck dates", "unheard of"):
+            vector = np.frombuffer(embedder.embed([query])[0], dtype="<f4")
+            alone = best(shown, table.score(query, vector, lexicon), scope=scope, k=300)
+            assert searcher.search(scope, query, k=300) == alone
 
 
 def test_as_of_shows_what_was_known_and_true_then() -> None:
@@ -244,6 +331,35 @@ def test_as_of_leaves_out_what_was_recorded_but_not_true_then() -> None:
     assert _ids(searcher.search(ANA, "lesson", k=5, as_of=noon)) == ["e"]
     two_days = MORNING + timedelta(days=2)
     assert searcher.search(ANA, "lesson", k=5, as_of=two_days) == []
+
+
+def test_time_travel_shows_a_note_as_active_until_its_end_and_then_on_request() -> None:
+    book = _book(make_note("a", "Use GAAP figures.", day=0))
+    end = MORNING + timedelta(days=5)
+    old = make_note("a", "Use GAAP figures.", status=NoteStatus.SUPERSEDED, revision=2)
+    book.write(old.model_copy(update={"recorded_at": end, "valid_to": end}))
+    book.write(make_note("b", "Use adjusted figures.", day=5))
+    searcher = _searcher(book)
+
+    def at(day: float) -> list[tuple[str, NoteStatus]]:
+        then = MORNING + timedelta(days=day)
+        hits = searcher.search(ANA, "figures", k=5, as_of=then, include_superseded=True)
+        return sorted((hit.note.id, hit.note.status) for hit in hits)
+
+    assert at(-1) == []
+    assert at(4.9) == [("a", NoteStatus.ACTIVE)]
+    assert at(9) == [("a", NoteStatus.SUPERSEDED), ("b", NoteStatus.ACTIVE)]
+    later = [hit.note.id for hit in searcher.search(ANA, "figures", k=5, as_of=end)]
+    assert later == ["b"]
+
+
+def test_a_superseded_note_that_was_not_yet_true_is_not_shown_then() -> None:
+    begins = MORNING + timedelta(days=3)
+    note = make_note("a", status=NoteStatus.SUPERSEDED).model_copy(update={"valid_from": begins})
+    searcher = _searcher(_book(note))
+    for then, shown in ((MORNING + timedelta(days=2), []), (begins, ["a"])):
+        found = searcher.search(ANA, "lesson", k=5, as_of=then, include_superseded=True)
+        assert _ids(found) == shown
 
 
 def test_superseded_notes_come_on_request_only() -> None:

@@ -147,6 +147,14 @@ def test_a_lesson_was_last_said_when_enough_said_it_since() -> None:
     assert asserted_at([seen(0)], TEAM, RULE, POLICY) is None
 
 
+def test_a_vote_supports_nothing() -> None:
+    vote = seen(5, BEN, weight=0.0).model_copy(update={"vote": 1})
+    assert belief(seen(0), vote, day=5) == belief(seen(0), day=5)
+    assert support([seen(0), vote]) == support([seen(0)])
+    assert bar([seen(0), vote], TEAM, RULE, POLICY).reason == "1 of 2 people"
+    assert asserted_at([seen(0), vote], ANA, RULE, POLICY) == START
+
+
 def test_a_note_is_contested_when_harm_outweighs_its_support() -> None:
     assert contested([seen(0)], 0, 2)
     assert not contested([seen(0)], 1, 2)

@@ -83,9 +83,7 @@ def _store_batch(tx: sa.Connection, vectors: Sequence[NoteVector]) -> set[str]:
     return {known[note_id][0] for note_id in kept}
 
 
-def _scopes_and_revisions(
-    tx: sa.Connection, note_ids: Sequence[str]
-) -> dict[str, tuple[str, int]]:
+def _scopes_and_revisions(tx: sa.Connection, note_ids: Sequence[str]) -> dict[str, tuple[str, int]]:
     """The scope of each of these notes that exists, and the revision of the vector it has."""
     found = (
         sa.select(newest.c.note_id, newest.c.scope, note_vectors.c.revision)

@@ -17,31 +17,17 @@ import sqlalchemy as sa
 from sleep_runtime.core.errors import StoreError
 from sleep_runtime.core.note import Dossier, Evidence, Note, NoteStatus
 from sleep_runtime.core.observation import Observation
-from sleep_runtime.core.ports import Cursors, Mark, NoteVector, Pin
+from sleep_runtime.core.ports import Cursors, Mark, NoteVector, Pending, Pin
 from sleep_runtime.core.proposal import CommittedDelta, Critique, Proposal
 from sleep_runtime.core.run import Lease, Run, Schedule
-from sleep_runtime.core.scope import Scope
-from sleep_runtime.stores.ledger import meta, rows, runs, schedules, schema
+from sleep_runtime.core.scope import Scope, Tier
+from sleep_runtime.stores.ledger import meta, rows, runs, schedules, schema, totals
 from sleep_runtime.stores.ledger.digest import digest_of
 from sleep_runtime.stores.ledger.revision import check_at_head
 from sleep_runtime.stores.ledger.schema import observed_below, under
 from sleep_runtime.stores.sqlite import reader_engine, store_errors
 
 T = TypeVar("T")
-
-_COUNTED = {
-    "observations": schema.observations,
-    "pins": schema.pins,
-    "notes": schema.newest,
-    "revisions": schema.notes,
-    "evidence": schema.note_evidence,
-    "vectors": schema.note_vectors,
-    "runs": schema.runs,
-    "deltas": schema.deltas,
-    "proposals": schema.proposals,
-    "schedules": schema.schedules,
-    "outbox": schema.outbox,
-}
 
 
 class SqliteLedgerReader:
@@ -103,11 +89,16 @@ class SqliteLedgerReader:
         seen = sa.select(schema.schedules.c.scope).where(under(schema.schedules.c.scope, scope.org))
         return self._one(seen, tuple) is not None
 
-    def version(self) -> int:
-        return self._number(meta.VERSION)
+    def versions(self, scopes: Sequence[Scope]) -> dict[Scope, int]:
+        with self._read() as tx:
+            return meta.versions(tx, scopes)
 
     def watermark(self) -> int:
         return self._number(meta.WATERMARK)
+
+    def furthest(self) -> int:
+        with self._read() as tx:
+            return totals.furthest(tx)
 
     def generation(self) -> int:
         return self._number(meta.GENERATION)
@@ -116,18 +107,9 @@ class SqliteLedgerReader:
         with self._read() as tx:
             return runs.cursors_of(tx, scope)
 
-    def counts(self) -> dict[str, int]:
-        """Rows by noun, and notes by status as ``notes.<status>``, zeros included."""
-        statuses = sa.select(schema.newest.c.status, sa.func.count().label("number")).group_by(
-            schema.newest.c.status
-        )
+    def counts(self, within: Scope | None = None) -> dict[str, int]:
         with self._read() as tx:
-            counted = {
-                noun: tx.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
-                for noun, table in _COUNTED.items()
-            }
-            by_status = {row.status: row.number for row in tx.execute(statuses)}
-        return counted | {f"notes.{s.value}": by_status.get(s.value, 0) for s in NoteStatus}
+            return totals.counts(tx, within)
 
     def digest(self) -> str:
         with self._read() as tx:
@@ -249,10 +231,20 @@ class SqliteLedgerReader:
     def due(self, now: datetime, *, limit: int) -> list[Schedule]:
         return self._all(due_query(now, limit=limit), rows.schedule)
 
-    def next_due(self) -> Schedule | None:
+    def next_due(self, scope: Scope | None = None) -> Schedule | None:
         table = schema.schedules
         waiting = sa.select(table).where(table.c.due_at.is_not(None))
+        if scope is not None:
+            waiting = waiting.where(under(table.c.scope, scope))
         return self._one(waiting.order_by(table.c.due_at, table.c.scope), rows.schedule)
+
+    def pending(self, scope: Scope | None = None) -> Pending:
+        with self._read() as tx:
+            return totals.pending(tx, scope)
+
+    def pending_by_tier(self) -> dict[Tier, Pending]:
+        with self._read() as tx:
+            return totals.pending_by_tier(tx)
 
     def leases(self, now: datetime, scope: Scope | None = None) -> list[Lease]:
         table = schema.leases

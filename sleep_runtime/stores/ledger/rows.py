@@ -88,6 +88,7 @@ def evidence_values(note_id: str, evidence: Evidence) -> Values:
         "ts": evidence.ts,
         "trust": evidence.trust.value,
         "weight": evidence.weight,
+        "vote": evidence.vote,
     }
 
 

@@ -164,6 +164,7 @@ note_evidence = sa.Table(
     _instant("ts"),
     _text("trust"),
     sa.Column("weight", sa.Float, nullable=False),
+    _integer("vote"),
 )
 
 note_vectors = sa.Table(

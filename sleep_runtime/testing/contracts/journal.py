@@ -180,6 +180,14 @@ class JournalContract:
         assert journal.reader.heads(after=heads[0].last_seq, limit=10) == heads[1:]
         assert journal.reader.heads(after=heads[-1].last_seq, limit=10) == []
 
+    def test_the_last_position_is_known(self, journal: JournalPair) -> None:
+        assert journal.reader.last_seq() == 0
+        journal.writer.append([row("a"), row("b", BEN)])
+        journal.writer.append([row("a"), row("b", BEN, text="no"), row("o", OTHER)])
+        (last,) = journal.reader.events(OTHER, ["o"])
+        assert journal.reader.last_seq() == last.seq, "positions may be left out, never counted"
+        assert max(head.last_seq for head in journal.reader.heads(after=0, limit=9)) == last.seq
+
     def test_concurrent_callers_each_get_their_own_answer(self, journal: JournalPair) -> None:
         def call(n: int) -> AppendResult:
             return journal.writer.append([row(f"own-{n}"), row("shared"), row(f"own-{n}")])

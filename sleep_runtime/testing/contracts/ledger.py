@@ -133,7 +133,7 @@ class RunContract:
         assert bench.reader.vectors(["note_1"]) == [
             NoteVector(note_id="note_1", revision=1, model="mini", vector=b"\x01" * 8)
         ]
-        assert bench.reader.version() == 1
+        assert bench.reader.versions([ANA, BEN]) == {ANA: 1, BEN: 0}
         schedule = bench.reader.schedule(ANA)
         assert schedule is not None
         assert schedule.idle
@@ -199,7 +199,7 @@ class RunContract:
             for step in steps[:done]:
                 assert step() == result
             assert (bench.reader.digest(), bench.reader.schedule(ANA)) == (digest, schedule)
-        assert bench.reader.version() == 1
+        assert bench.reader.versions([ANA, BEN]) == {ANA: 1, BEN: 0}
 
     def test_no_step_may_be_skipped(self, bench: LedgerBench) -> None:
         bench.heads(ANA, 3)

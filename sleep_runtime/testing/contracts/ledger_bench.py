@@ -47,7 +47,7 @@ def observation(name: str, scope: Scope = ANA) -> Observation:
     )
 
 
-def evidence(name: str = "a", weight: float = 1.0) -> Evidence:
+def evidence(name: str = "a", weight: float = 1.0, vote: int = 0) -> Evidence:
     """What one event says for a note."""
     return Evidence(
         event_id=f"event-{name}",
@@ -58,6 +58,7 @@ def evidence(name: str = "a", weight: float = 1.0) -> Evidence:
         ts=T0,
         trust=Trust.HUMAN,
         weight=weight,
+        vote=vote,
     )
 
 

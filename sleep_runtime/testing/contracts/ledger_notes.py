@@ -9,10 +9,10 @@ import pytest
 from sleep_runtime.core.errors import StaleRevision, StoreError
 from sleep_runtime.core.journal import ScopeHead
 from sleep_runtime.core.note import NoteStatus
-from sleep_runtime.core.ports import Commit, Mark, NoteVector
+from sleep_runtime.core.ports import Commit, Mark, NoteVector, Pending, Pin
 from sleep_runtime.core.proposal import DeltaKind
 from sleep_runtime.core.run import RunState, Trigger
-from sleep_runtime.core.scope import Scope
+from sleep_runtime.core.scope import Scope, Tier
 from sleep_runtime.testing.contracts.ledger_bench import (
     ANA,
     BEN,
@@ -35,7 +35,8 @@ class NoteContract:
     def test_revisions_are_appended_and_the_newest_is_read(self, bench: LedgerBench) -> None:
         first, second = note(), note(revision=2, status=NoteStatus.RETIRED, at=T0 + SECOND)
         bench.night(upto=1, commit=Commit(deltas=(delta(first),)))
-        bench.night(upto=2, commit=Commit(deltas=(delta(second, DeltaKind.RETIRE),)))
+        retired = Commit(deltas=(delta(second, DeltaKind.RETIRE),))
+        bench.night(upto=2, commit=retired, now=T0 + SECOND)
         assert bench.reader.note("note_1") == second
         assert bench.reader.history("note_1") == [first, second]
         assert bench.reader.note("note_2") is None
@@ -43,7 +44,36 @@ class NoteContract:
         assert bench.reader.notes(as_of=T0) == [first]
         assert bench.reader.notes(as_of=T0 - SECOND) == []
         assert bench.reader.notes(as_of=T0, statuses=[NoteStatus.RETIRED]) == []
-        assert bench.reader.version() == 2
+
+    def test_a_change_is_recorded_when_it_is_committed(self, bench: LedgerBench) -> None:
+        """A night may take hours: nobody could have known before what it learned."""
+        lease = bench.lease()
+        run = bench.plan(lease, upto=1)
+        bench.generate(lease, run, "a", events=1)
+        bench.reflect(lease, run)
+        committed = T0 + timedelta(hours=3)
+        bench.writer.commit(lease, run.id, Commit(deltas=(delta(note()),)), now=committed)
+        assert bench.reader.notes(as_of=committed - SECOND) == []
+        assert bench.reader.notes(as_of=committed) == [note(at=committed)]
+        assert [change.at for change in bench.reader.deltas(run.id)] == [committed]
+        schedule = bench.reader.schedule(ANA)
+        assert schedule is not None
+        assert schedule.last_run_at == committed
+
+    def test_only_a_scope_whose_notes_changed_has_a_new_version(self, bench: LedgerBench) -> None:
+        lineage = [*ANA.lineage(), NEXT_DOOR]
+        assert set(bench.reader.versions(lineage).values()) == {0}
+        bench.night(NEXT_DOOR, upto=1, commit=Commit(deltas=(delta(note(scope=NEXT_DOOR)),)))
+        bench.night(TEAM, upto=1, commit=Commit(deltas=(delta(note("t", scope=TEAM)),)))
+        bench.night(TEAM, upto=2, commit=Commit(reason="nothing learned", folds=(ANA,)))
+        again = delta(note("t", scope=TEAM, revision=2))
+        bench.night(TEAM, upto=3, commit=Commit(deltas=(again,)))
+        expected = {ANA: 0, TEAM: 2, ORG: 0, NEXT_DOOR: 1}
+        assert bench.reader.versions(lineage) == expected
+        bench.writer.clear_marks(bench.reader.marks(limit=9))
+        bench.writer.mark_all(generation=0)
+        assert bench.reader.versions(lineage) == expected
+        assert bench.reader.versions([]) == {}
 
     def test_one_commit_may_revise_a_note_twice(self, bench: LedgerBench) -> None:
         twice = (delta(note()), delta(note(revision=2), DeltaKind.REINFORCE))
@@ -94,6 +124,34 @@ class NoteContract:
         assert (counts["notes"], counts["notes.active"], counts["notes.superseded"]) == (5, 4, 1)
         assert counts["notes.retired"] == 0
 
+    def test_counts_of_a_subtree_are_of_nobody_else(self, bench: LedgerBench) -> None:
+        for scope, names in ((TEAM, "bc"), (ANA, "d"), (NEXT_DOOR, "efg")):
+            bench.heads(scope, 1)
+            lease = bench.lease(scope)
+            run = bench.plan(lease, upto=1)
+            bench.writer.pin(lease, run.id, "distil", [Pin(key="k", output={})])
+            bench.generate(lease, run, names)
+            bench.reflect(lease, run)
+            # What is said at ANA, whoever learns from it.
+            added = tuple(delta(note(name, scope=scope), because=[evidence()]) for name in names)
+            vectors = {change.note.id: b"v" for change in added}
+            bench.writer.commit(lease, run.id, Commit(deltas=added, vectors=vectors), now=T0)
+        nouns = ("notes", "revisions", "evidence", "vectors", "deltas", "outbox", "observations")
+        per_run = ("runs", "pins", "proposals")
+
+        def counted(within: Scope | None) -> tuple[set[int], set[int]]:
+            counts = bench.reader.counts(within)
+            assert counts["notes.active"] == counts["notes"]
+            return {counts[noun] for noun in nouns}, {counts[noun] for noun in per_run}
+
+        assert counted(None) == ({6}, {3})
+        assert counted(ORG) == counted(TEAM) == ({3}, {2})
+        assert counted(ANA) == ({1}, {1})
+        assert counted(BEN) == ({0}, {0})
+        assert counted(NEXT_DOOR) == ({3}, {1})
+        assert bench.reader.counts(BEN).keys() == bench.reader.counts().keys()
+        assert bench.reader.counts(ANA)["schedules"] == 1
+
     def test_a_dossier_holds_all_that_speaks_for_a_note(self, bench: LedgerBench) -> None:
         first = delta(note(), because=[evidence("b"), evidence("a")])
         again = delta(note(revision=2), because=[evidence("a", weight=-1.0), evidence("c")])
@@ -111,6 +169,12 @@ class NoteContract:
         assert (two.note.id, two.evidence) == ("note_2", ())
         assert bench.reader.dossiers(TEAM) == []
 
+    def test_a_vote_is_kept_beside_what_speaks_for_a_note(self, bench: LedgerBench) -> None:
+        because = [evidence("a"), evidence("b", weight=0.0, vote=-1)]
+        bench.night(upto=1, commit=Commit(deltas=(delta(note(), because=because),)))
+        (one,) = bench.reader.dossiers(ANA)
+        assert list(one.evidence) == because
+
     def test_vectors_follow_the_newest_wording(self, bench: LedgerBench) -> None:
         for revision in (1, 2):
             bench.night(
@@ -121,16 +185,16 @@ class NoteContract:
                     vector_model="mini",
                 ),
             )
-        version = bench.reader.version()
+        (version,) = bench.reader.versions([ANA]).values()
         stale = NoteVector(note_id="note_1", revision=1, model="new", vector=b"x")
         ghost = NoteVector(note_id="ghost", revision=1, model="new", vector=b"x")
         bench.writer.store_vectors([stale, ghost])
         (held,) = bench.reader.vectors(["note_1", "ghost"])
         assert (held.revision, held.model, held.vector) == (2, "mini", b"\x02")
-        assert bench.reader.version() == version
+        assert bench.reader.versions([ANA, TEAM]) == {ANA: version, TEAM: 0}
         bench.writer.store_vectors([stale.model_copy(update={"revision": 2})])
         assert bench.reader.vectors(["note_1"])[0].model == "new"
-        assert bench.reader.version() == version + 1
+        assert bench.reader.versions([ANA, TEAM]) == {ANA: version + 1, TEAM: 0}
 
 
 class ScheduleContract:
@@ -262,6 +326,50 @@ class ScheduleContract:
         ]
         bench.writer.note_heads(heads, watermark=2500, now=T0)
         assert bench.reader.counts()["schedules"] == 2500
+        everywhere = Pending(scopes=2500, events=2500, tokens=2500)
+        assert bench.reader.pending() == everywhere, "however many rows a list stops at"
+        assert bench.reader.pending(ORG) == everywhere
+
+    def test_sums_what_is_pending_by_subtree_and_tier(self, bench: LedgerBench) -> None:
+        assert bench.reader.pending() == Pending()
+        assert bench.reader.pending_by_tier() == dict.fromkeys(Tier, Pending())
+        bench.heads(ANA, 3, tokens=30)
+        bench.night(BEN, "ab", upto=2, commit=Commit())
+        bench.heads(NEXT_DOOR, 5, tokens=50)
+        bench.night(TEAM, upto=1, commit=Commit(folds=(ANA, BEN)))
+        ana = Pending(scopes=1, events=3, tokens=30, folds=1)
+        assert bench.reader.pending(ANA) == ana
+        assert bench.reader.pending(TEAM) == Pending(scopes=2, events=3, tokens=30, folds=2)
+        org = Pending(scopes=3, events=3, tokens=30, observations=2, folds=2)
+        assert bench.reader.pending(ORG) == org
+        assert bench.reader.pending() == org.model_copy(
+            update={"scopes": 4, "events": 8, "tokens": 80}
+        )
+        assert bench.reader.pending_by_tier() == {
+            Tier.ORG: Pending(scopes=1, observations=2),
+            Tier.TEAM: Pending(scopes=1, events=5, tokens=50),
+            Tier.INDIVIDUAL: Pending(scopes=2, events=3, tokens=30, folds=2),
+        }
+
+    def test_the_next_night_of_a_subtree(self, bench: LedgerBench) -> None:
+        bench.heads(NEXT_DOOR, 50, now=T0)
+        bench.heads(ANA, 50, now=T0 + SECOND)
+        for scope, following in ((None, NEXT_DOOR), (ORG, ANA), (TEAM, ANA), (BEN, None)):
+            found = bench.reader.next_due(scope)
+            assert (found and found.scope) == following
+
+    def test_remembers_how_far_it_relies_on_the_journal(self, bench: LedgerBench) -> None:
+        assert bench.reader.furthest() == 0
+        bench.heads(ANA, 3)
+        assert bench.reader.furthest() == 3
+        lease = bench.lease()
+        run = bench.plan(lease, upto=7)
+        assert bench.reader.furthest() == 7, "a run is about to read that far"
+        bench.generate(lease, run, "a")
+        bench.writer.abandon(lease, run.id, "enough", now=T0)
+        assert bench.reader.furthest() == 7, "the cursor stays there"
+        bench.heads(BEN, 9)
+        assert bench.reader.furthest() == 9
 
 
 class OutboxContract:
@@ -278,12 +386,17 @@ class OutboxContract:
 
     def test_a_new_generation_marks_everything(self, bench: LedgerBench) -> None:
         bench.night(upto=1, commit=Commit(deltas=(delta(note()), delta(note("note_2")))))
-        bench.writer.clear_marks(bench.reader.marks(limit=9))
+        bench.writer.clear_marks(bench.reader.marks(limit=1))
+        bench.night(upto=2, commit=Commit(deltas=(delta(note(revision=2)),)))
         assert bench.writer.mark_all(generation=1) == 2
-        assert len(bench.reader.marks(limit=1)) == 1
+        assert bench.reader.marks(limit=9) == [
+            Mark(note_id="note_1", revision=2),
+            Mark(note_id="note_2", revision=1),
+        ]
         assert bench.reader.generation() == 0
         bench.writer.flip_generation(1)
         assert bench.reader.generation() == 1
+        assert bench.writer.mark_all(generation=1) == 2, "or the one in use, which was lost"
         with pytest.raises(StoreError, match="generation 0 is over"):
             bench.writer.flip_generation(0)
 

@@ -17,6 +17,7 @@ def upgrade() -> None:
     _pins()
     _notes()
     _newest()
+    _scope_versions()
     _note_evidence()
     _note_vectors()
     _runs()
@@ -102,6 +103,15 @@ def _newest() -> None:
     op.create_index("ix_newest_scope_status", "newest", ["scope", "status"])
 
 
+def _scope_versions() -> None:
+    op.create_table(
+        "scope_versions",
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("scope"),
+    )
+
+
 def _note_evidence() -> None:
     op.create_table(
         "note_evidence",
@@ -114,6 +124,7 @@ def _note_evidence() -> None:
         sa.Column("ts", sa.BigInteger(), nullable=False),
         sa.Column("trust", sa.Text(), nullable=False),
         sa.Column("weight", sa.Float(), nullable=False),
+        sa.Column("vote", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("note_id", "event_id", "observation_id"),
     )
 

@@ -1,0 +1,104 @@
+"""Totals: how much of everything there is and what is pending, summed by the database.
+
+None of these takes the rows themselves into memory: a status is whole however many scopes wait.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from sleep_runtime.core.note import NoteStatus
+from sleep_runtime.core.ports import Pending
+from sleep_runtime.core.scope import Scope, Tier
+from sleep_runtime.stores.ledger import meta, schema
+from sleep_runtime.stores.ledger.schedules import NOT_IDLE, UNFINISHED
+from sleep_runtime.stores.ledger.schema import under
+
+_COUNTED = {
+    "observations": schema.observations,
+    "pins": schema.pins,
+    "notes": schema.newest,
+    "revisions": schema.notes,
+    "evidence": schema.note_evidence,
+    "vectors": schema.note_vectors,
+    "runs": schema.runs,
+    "deltas": schema.deltas,
+    "proposals": schema.proposals,
+    "schedules": schema.schedules,
+    "outbox": schema.outbox,
+}
+# These belong to the scope of their note or run. Evidence has a scope too: where it was said.
+_OF_A_NOTE = (schema.note_evidence, schema.note_vectors, schema.outbox)
+_OF_A_RUN = (schema.pins, schema.proposals)
+
+
+def counts(tx: sa.Connection, within: Scope | None) -> dict[str, int]:
+    """Rows by noun, and notes by status as ``notes.<status>``, zeros included."""
+    counted = {
+        noun: tx.execute(_narrowed(sa.select(sa.func.count()), table, within)).scalar_one()
+        for noun, table in _COUNTED.items()
+    }
+    status = schema.newest.c.status
+    by_status = _narrowed(sa.select(status, sa.func.count().label("number")), schema.newest, within)
+    found = {row.status: row.number for row in tx.execute(by_status.group_by(status))}
+    return counted | {f"notes.{s.value}": found.get(s.value, 0) for s in NoteStatus}
+
+
+def _narrowed(query: sa.Select[Any], table: sa.Table, within: Scope | None) -> sa.Select[Any]:
+    """The query over the table's rows that belong to ``within`` and below; all when it is None."""
+    query = query.select_from(table)
+    if within is None:
+        return query
+    if table in _OF_A_NOTE:
+        owned = sa.select(schema.newest.c.note_id).where(under(schema.newest.c.scope, within))
+        return query.where(table.c.note_id.in_(owned))
+    if table in _OF_A_RUN:
+        owned = sa.select(schema.runs.c.id).where(under(schema.runs.c.scope, within))
+        return query.where(table.c.run_id.in_(owned))
+    return query.where(under(table.c.scope, within))
+
+
+_SCHEDULE = schema.schedules.c
+_SLASHES = sa.func.length(_SCHEDULE.scope) - sa.func.length(
+    sa.func.replace(_SCHEDULE.scope, "/", "")
+)
+_SUMS = (
+    sa.func.count().label("scopes"),
+    *(
+        sa.func.coalesce(sa.func.sum(column), 0).label(name)
+        for name, column in (
+            ("events", _SCHEDULE.events_seen - _SCHEDULE.events_done),
+            ("tokens", _SCHEDULE.tokens_seen - _SCHEDULE.tokens_done),
+            ("observations", _SCHEDULE.observations_seen - _SCHEDULE.observations_done),
+            ("folds", _SCHEDULE.folds),
+        )
+    ),
+)
+
+
+def pending(tx: sa.Connection, scope: Scope | None) -> Pending:
+    """What is pending at this scope and those below, or everywhere."""
+    summed = sa.select(*_SUMS).where(NOT_IDLE)
+    if scope is not None:
+        summed = summed.where(under(_SCHEDULE.scope, scope))
+    return Pending(**tx.execute(summed).one()._asdict())
+
+
+def pending_by_tier(tx: sa.Connection) -> dict[Tier, Pending]:
+    """What is pending at every tier, zeros included."""
+    summed = sa.select((_SLASHES + 1).label("tier"), *_SUMS).where(NOT_IDLE).group_by(_SLASHES)
+    found = {row.tier: row._asdict() for row in tx.execute(summed)}
+    return {tier: Pending(**found.get(tier, {})) for tier in Tier}
+
+
+def furthest(tx: sa.Connection) -> int:
+    """The furthest journal position that anything here was derived from, or is about to be."""
+    ends = (
+        sa.select(sa.func.max(schema.cursors.c.journal)),
+        sa.select(sa.func.max(schema.runs.c.journal_upto)).where(
+            schema.runs.c.state.in_(UNFINISHED)
+        ),
+    )
+    return max(meta.read(tx, meta.WATERMARK), *(tx.execute(end).scalar() or 0 for end in ends))
