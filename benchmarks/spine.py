@@ -52,6 +52,7 @@ def measure(results: Results, n: int) -> None:
             results.add("idle_rss_gb", _pss_gb(process.pid), "GB (PSS)")
             _capture(results, url, seed=turn)
             _search(results, url, seed=turn)
+            results.add("worked_rss_gb", _pss_gb(process.pid), "GB (PSS)")
 
 
 # ---------------------------------------------------------------------------- consolidation

@@ -153,6 +153,9 @@ class SchedulerSettings(_Section):
     lease_ttl_s: float = Field(default=30.0, gt=0, description="a silent owner loses the scope")
     heartbeat_s: float = Field(default=5.0, gt=0, description="how often an owner says it lives")
     max_due: int = Field(default=64, gt=0, description="nights started by one look")
+    settle_s: float = Field(
+        default=30.0, ge=0, description="longest a team waits for its people being distilled"
+    )
 
     @model_validator(mode="after")
     def _heartbeat_within_lease(self) -> Self:

@@ -427,6 +427,7 @@ class _Steps:
 
     def _project(self, run: Run) -> Run:
         self._parts.project()
+        failpoint("projector.cleared")
         return self._parts.writer.projected(run.id, now=self._parts.clock.now())
 
     def _before_call(self) -> None:

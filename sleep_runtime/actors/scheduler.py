@@ -7,11 +7,12 @@ time: the lease decides who runs a scope. ``Dispatch`` says no to a scope that i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sleep_runtime.core.ports import Clock, JournalReader, LedgerReader, LedgerWriter
-from sleep_runtime.core.run import RunState, Trigger
+from sleep_runtime.core.run import Run, RunState, Schedule, Trigger
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.telemetry.events import LogEvent
 from sleep_runtime.telemetry.failpoint import failpoint
@@ -36,7 +37,12 @@ class Tick:
 
 
 class Scheduler:
-    """The plain scheduler. ``tick`` is one look; a shell calls it every few seconds."""
+    """The plain scheduler. ``tick`` is one look; a shell calls it every few seconds.
+
+    A scope whose people are being distilled at this moment is given ``settle_s`` from its due time
+    before its own night starts, so that it reads the day at once and not in pieces. That is all
+    one tier ever waits for another.
+    """
 
     def __init__(
         self,
@@ -47,6 +53,7 @@ class Scheduler:
         dispatch: Dispatch,
         clock: Clock,
         max_due: int = 100,
+        settle_s: float = 30.0,
     ) -> None:
         self._journal = journal
         self._ledger = ledger
@@ -54,13 +61,15 @@ class Scheduler:
         self._dispatch = dispatch
         self._clock = clock
         self._max_due = max_due
+        self._settle = timedelta(seconds=settle_s)
         self._passed_over = 0
 
     def tick(self) -> Tick:
         """Note what arrived, take up what was interrupted, start what is due."""
         heads = self._note_heads()
-        started = self._resume_interrupted()
-        started += self._start_due(busy=set(started))
+        unfinished = self._ledger.runs(unfinished=True, limit=UNFINISHED_PER_TICK)
+        started = self._resume_interrupted(unfinished)
+        started += self._start_due(unfinished, busy=set(started))
         return Tick(heads=heads, started=tuple(started))
 
     def request(self, scope: Scope | None) -> list[Scope]:
@@ -85,9 +94,8 @@ class Scheduler:
             noted += len(heads)
         return noted
 
-    def _resume_interrupted(self) -> list[Scope]:
+    def _resume_interrupted(self, unfinished: Sequence[Run]) -> list[Scope]:
         """Runs nobody works on any more: their owner died. Yielded ones wait for their turn."""
-        unfinished = self._ledger.runs(unfinished=True, limit=UNFINISHED_PER_TICK)
         started = []
         for run in unfinished:
             if run.state is RunState.YIELDED:
@@ -97,14 +105,18 @@ class Scheduler:
                 started.append(run.scope)
         return started
 
-    def _start_due(self, *, busy: set[Scope]) -> list[Scope]:
+    def _start_due(self, unfinished: Sequence[Run], *, busy: set[Scope]) -> list[Scope]:
         # Scopes that wait at their tier are still due: look past them, or they hide all others.
-        due = self._ledger.due(self._clock.now(), limit=self._max_due + self._passed_over)
+        now = self._clock.now()
+        due = self._ledger.due(now, limit=self._max_due + self._passed_over)
+        fed = _fed(due, unfinished)
         self._passed_over = 0
         started = []
         # The narrowest first: what a person's night distils is there when their team's looks.
         for schedule in sorted(due, key=lambda item: (-item.scope.tier, item.due_at, item.scope)):
-            if schedule.scope in busy or schedule.trigger is None:
+            if schedule.scope in busy or schedule.trigger is None or schedule.due_at is None:
+                continue
+            if schedule.scope in fed and now < schedule.due_at + self._settle:
                 continue
             if not self._dispatch(schedule.scope, schedule.trigger, schedule.requested):
                 self._passed_over += 1
@@ -112,3 +124,10 @@ class Scheduler:
                 log.info(LogEvent.NIGHT_DUE, scope=schedule.scope, trigger=schedule.trigger.value)
                 started.append(schedule.scope)
         return started
+
+
+def _fed(due: Sequence[Schedule], unfinished: Sequence[Run]) -> set[Scope]:
+    """The scopes that will get observations in a moment, from nights below that still distil."""
+    distilling = {item.scope for item in due if item.pending_events}
+    distilling |= {run.scope for run in unfinished if run.state is RunState.PLANNED}
+    return {above for scope in distilling for above in scope.lineage()[1:]}

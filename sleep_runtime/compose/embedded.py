@@ -86,6 +86,7 @@ class Embedded:
             dispatch=self._run_now,
             clock=self.clock,
             max_due=self.settings.scheduler.max_due,
+            settle_s=self.settings.scheduler.settle_s,
         )
 
     def nights(self, scope: Scope | None = None, *, max_rounds: int = 20) -> list[Run]:

@@ -39,6 +39,7 @@ def make_scheduler(settings: Settings, ledger: Any, dispatch: Dispatch) -> Sched
         dispatch=dispatch,
         clock=SystemClock(),
         max_due=settings.scheduler.max_due,
+        settle_s=settings.scheduler.settle_s,
     )
 
 

@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = Path(__file__).with_name("night_worker.py")
 TRAIL = ROOT / "examples" / "earnings_deck" / "events.ndjson"
+DELIVERIES = 330  # two days: enough for every tier to learn something and to fold
 
 PLACES = [
     "run.leased",
@@ -39,8 +40,11 @@ PLACES = [
 
 
 def night(data_dir: Path, failpoints: str = "") -> subprocess.CompletedProcess[str]:
+    data_dir.mkdir(exist_ok=True)
+    trail = data_dir.with_suffix(".ndjson")
+    trail.write_bytes(b"".join(TRAIL.read_bytes().splitlines(keepends=True)[:DELIVERIES]))
     return subprocess.run(
-        [sys.executable, str(WORKER), str(data_dir), str(TRAIL)],
+        [sys.executable, str(WORKER), str(data_dir), str(trail)],
         env={**os.environ, "SLEEP_FAILPOINTS": failpoints},
         capture_output=True,
         text=True,
