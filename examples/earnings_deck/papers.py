@@ -136,9 +136,9 @@ def traceback(rng: Random) -> str:
     module = rng.choice(("segments", "bridge", "loader", "ticks", "layout"))
     return (
         "Traceback (most recent call last):\n"
-        f'  File "/work/decks/{module}.py", line {line}, in build\n'
+        f'  File "/srv/decks/{module}.py", line {line}, in build\n'
         f"    frame = load_{module}(path, sheet={rng.randrange(0, 6)})\n"
-        f'  File "/work/decks/io.py", line {line // 3}, in load_{module}\n'
+        f'  File "/srv/decks/io.py", line {line // 3}, in load_{module}\n'
         f"    return parse(raw[{rng.randrange(2, 90)}:])\n"
         f"{ending}"
     )
