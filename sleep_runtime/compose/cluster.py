@@ -23,7 +23,7 @@ from typing import Any
 import ray
 from fastapi import FastAPI
 from ray import serve
-from ray.exceptions import ActorDiedError, RayError, RayTaskError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 
 from sleep_runtime import __version__
 from sleep_runtime.actors.idle_pool import RESOURCE, remove_group
@@ -273,16 +273,23 @@ def _opened(*owners: Any) -> None:
     give_up = time.monotonic() + READY_TIMEOUT_S
     pause = threading.Event()
     for owner in owners:
-        try:
-            while not ray.get(owner.ready.remote(), timeout=READY_TIMEOUT_S):
-                if time.monotonic() > give_up:
-                    raise RuntimeUnavailable(
-                        f"the idle pool did not answer in {READY_TIMEOUT_S:g} s",
-                        mend="look at the logs under the Ray session directory",
-                    )
-                pause.wait(0.1)
-        except (RayTaskError, ActorDiedError) as error:
-            raise _cause(error) from None
+        while not _stands(owner):
+            if time.monotonic() > give_up:
+                raise RuntimeUnavailable(
+                    f"a part did not answer in {READY_TIMEOUT_S:g} s",
+                    mend="look at the logs under the Ray session directory",
+                )
+            pause.wait(0.1)
+
+
+def _stands(owner: Any) -> bool:
+    """Whether the actor says it is ready; one that is being restarted is not yet."""
+    try:
+        return bool(ray.get(owner.ready.remote(), timeout=READY_TIMEOUT_S))
+    except ActorUnavailableError:
+        return False
+    except (RayTaskError, ActorDiedError) as error:
+        raise _cause(error) from None
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -118,7 +118,8 @@ def start(directory: Path, **extra: str) -> Runtime:
     def ready() -> bool:
         if process.poll() is not None:
             pytest.fail(f"the runtime ended with {process.returncode}\n{log.read_text()[-4000:]}")
-        return runtime.http.get("/readyz").status_code == 200
+        up = (directory / "data" / "runtime.json").exists()  # written when the whole pool stands
+        return up and runtime.http.get("/readyz").status_code == 200
 
     runtime.wait(ready, "the runtime to be ready", UP_TIMEOUT_S)
     return runtime
