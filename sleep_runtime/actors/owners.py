@@ -126,10 +126,7 @@ class IndexOwner:
 
     def project(self) -> int:
         """Empty the outbox as it stands now. Returns how many marks were cleared."""
-        cleared = 0
-        while done := self._projector.project():
-            cleared += done
-        return cleared
+        return self._projector.drain()
 
     def query(self, generation: int, vector: bytes, scopes: Sequence[Scope], k: int) -> list[Hit]:
         return self._index.query(generation, vector, scopes, k=k)

@@ -34,7 +34,7 @@ class TierActor:
     """Runs nights one after the other. ``make_parts`` is called here, at the lowest priority."""
 
     def __init__(self, tier: Tier, shard: int, make_parts: Callable[[], DriverParts]) -> None:
-        self._priority = go_idle()
+        go_idle()
         # Not the process: what an actor held when it died is taken up at once by the next of
         # this name, under a higher epoch that shuts the dead one out.
         self._name = f"{tier.label}-{shard}"
@@ -42,9 +42,6 @@ class TierActor:
 
     def consolidate(self, scope: Scope, trigger: Trigger, requested: str) -> Run | None:
         return self._driver.consolidate(scope, trigger, requested)
-
-    def priority(self) -> str:
-        return self._priority
 
     def metrics(self) -> list[Sample]:
         return snapshot(registry())

@@ -105,10 +105,7 @@ class Embedded:
 
     def project(self) -> int:
         """Empty the outbox."""
-        cleared = 0
-        while done := self.projector.project():
-            cleared += done
-        return cleared
+        return self.projector.drain()
 
     def app(self) -> FastAPI:
         """The HTTP application over these stores."""

@@ -247,7 +247,7 @@ def _add_health(app: FastAPI, parts: HotPathParts) -> None:
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        """The journal, the ledger and the night watch answer too."""
+        """The owners of the journal and the ledger answer too."""
         ready = await parts.ready()
         return JSONResponse({"ready": ready}, status_code=200 if ready else 503)
 

@@ -107,6 +107,13 @@ class Projector:
         log.debug(LogEvent.PROJECTED, marks=len(marks), cleared=cleared)
         return cleared
 
+    def drain(self) -> int:
+        """Apply marks until none can be cleared. Returns how many were."""
+        cleared = 0
+        while done := self.project():
+            cleared += done
+        return cleared
+
     def reconcile(self) -> ReconcileReport:
         """Compare the whole index with the ledger and repair it. Marks are left alone.
 
