@@ -28,7 +28,7 @@ from sleep_runtime.core.errors import (
 )
 from sleep_runtime.core.event import StoredEvent, estimate_tokens
 from sleep_runtime.core.ids import digest
-from sleep_runtime.core.note import Dossier, Note, NoteStatus
+from sleep_runtime.core.note import Dossier, NoteStatus
 from sleep_runtime.core.observation import Distillation, Observation, SessionInput
 from sleep_runtime.core.policy import Policy
 from sleep_runtime.core.ports import (
@@ -312,7 +312,7 @@ class _Steps:
         parts, policy = self._parts, self._parts.policy
         observations = self._observations(run)
         dossiers = parts.ledger.dossiers(run.scope)
-        vectors = self._vectors(observations, [dossier.note for dossier in dossiers])
+        vectors = self._vectors(observations, dossiers)
         pairs = reflect.shortlist(observations, dossiers, vectors, policy.reflect)
         judgements = self._compare(run, "compare", pairs)
         proposals = propose.propose(run.scope, observations, judgements, policy)
@@ -346,11 +346,11 @@ class _Steps:
         return {note.id for note in above if note and note.status is NoteStatus.ACTIVE}
 
     def _vectors(
-        self, observations: Sequence[Observation], notes: Sequence[Note]
+        self, observations: Sequence[Observation], dossiers: Sequence[Dossier]
     ) -> dict[str, bytes]:
         """A vector for each statement, from the ledger where it has one of this model."""
         parts = self._parts
-        by_id = {note.id: note for note in notes}
+        by_id = {dossier.note.id: dossier.note for dossier in dossiers}
         known = {
             by_id[entry.note_id].claim.statement: entry.vector
             for entry in parts.ledger.vectors(list(by_id))
@@ -358,7 +358,7 @@ class _Steps:
             and by_id[entry.note_id].revision == entry.revision
         }
         statements = {item.claim.statement for item in observations}
-        statements |= {note.claim.statement for note in notes}
+        statements |= {dossier.note.claim.statement for dossier in dossiers}
         missing = sorted(statements - known.keys())
         return {**known, **dict(zip(missing, parts.embedder.embed(missing), strict=True))}
 
@@ -415,13 +415,15 @@ class _Steps:
 
     def _above(
         self, run: Run, dossiers: Sequence[Dossier]
-    ) -> tuple[list[Note], dict[str, Judgement]]:
+    ) -> tuple[list[Dossier], dict[str, Judgement]]:
         if not run.folds:
             return [], {}
         parts = self._parts
-        above = parts.ledger.notes(run.scope.lineage()[1:], statuses=[NoteStatus.ACTIVE])
-        notes = [*above, *(dossier.note for dossier in dossiers)]
-        vectors = self._vectors([], notes)
+        upper = (
+            found for scope in run.scope.lineage()[1:] for found in parts.ledger.dossiers(scope)
+        )
+        above = [found for found in upper if found.note.status is NoteStatus.ACTIVE]
+        vectors = self._vectors([], [*above, *dossiers])
         pairs = reflect.fold_pairs(dossiers, above, vectors, parts.policy.reflect)
         return above, self._compare(run, "fold", pairs)
 

@@ -63,6 +63,12 @@ class Page:
     fresh: dict[str, Evidence] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
     stored_votes: frozenset[str] = frozenset()
+    wordings: tuple[Claim, ...] = ()
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """Every way the lesson was put, the note's own words first."""
+        return (self.claim, *self.wordings)
 
     @property
     def pieces(self) -> list[Evidence]:
@@ -212,6 +218,7 @@ def _page(dossier: Dossier) -> Page:
         evidence={item.event_id: item for item in dossier.evidence if not item.vote},
         votes=_last_votes(dossier.evidence),
         superseded_by=note.superseded_by,
+        wordings=dossier.wordings,
         stored_votes=frozenset(item.event_id for item in dossier.evidence if item.vote),
     )
 

@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from sleep_runtime.consolidation.compare import Slot, Tie, name_of, names_of, slot, tie
+from sleep_runtime.consolidation.compare import (
+    Slot,
+    Tie,
+    joint,
+    name_of,
+    names_of,
+    slot,
+    tie,
+)
 from sleep_runtime.consolidation.words import normalise
 from sleep_runtime.core.observation import Claim
 from sleep_runtime.core.proposal import Judgement
 
 
 class Circle:
-    """Claims by id. Two claims can only be tied when they were judged, share words or a slot."""
+    """Lessons by id, each in all its wordings.
 
-    def __init__(self, claims: Mapping[str, Claim], judgements: Mapping[str, Judgement]) -> None:
-        self._claims = claims
+    Two claims can only be tied when they were judged, share words or a slot.
+    """
+
+    def __init__(
+        self, lessons: Mapping[str, Sequence[Claim]], judgements: Mapping[str, Judgement]
+    ) -> None:
+        self._lessons = lessons
         self._judgements = judgements
         self._by_name: dict[str, list[str]] = defaultdict(list)
         self._by_words: dict[str, list[str]] = defaultdict(list)
         self._by_slot: dict[Slot, list[str]] = defaultdict(list)
-        for key in sorted(claims):
-            self._add(key, claims[key])
+        for key in sorted(lessons):
+            for claim in lessons[key]:
+                self._add(key, claim)
         self._judged: dict[str, set[str]] = defaultdict(set)
         for pair in judgements:
             first, second = names_of(pair)
@@ -34,11 +48,18 @@ class Circle:
         if (question := slot(claim)) is not None:
             self._by_slot[question].append(key)
 
-    def ties(self, claim: Claim) -> dict[str, Tie]:
-        """The tie of ``claim`` with each claim it is tied to, by id, in the order of ids."""
+    def ties(self, claims: Sequence[Claim]) -> dict[str, Tie]:
+        """The tie of a lesson, in all its wordings, with each it is tied to, in order of ids."""
+        near = {key for claim in claims for key in self._near(claim)}
+        found = {key: self._tie(claims, self._lessons[key]) for key in sorted(near)}
+        return {key: answer for key, answer in found.items() if answer is not Tie.APART}
+
+    def _near(self, claim: Claim) -> set[str]:
         near = {key for name in self._judged[name_of(claim)] for key in self._by_name[name]}
         near.update(self._by_words[normalise(claim.statement)])
         if (question := slot(claim)) is not None:
             near.update(self._by_slot[question])
-        found = {key: tie(claim, self._claims[key], self._judgements) for key in sorted(near)}
-        return {key: answer for key, answer in found.items() if answer is not Tie.APART}
+        return near
+
+    def _tie(self, ours: Sequence[Claim], theirs: Sequence[Claim]) -> Tie:
+        return joint(tie(one, other, self._judgements) for one in ours for other in theirs)

@@ -6,7 +6,8 @@ and slots (subject + aspect -> value) is decided here, by rule, and holds whatev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -135,6 +136,21 @@ def tie(left: Claim, right: Claim, judgements: Mapping[str, Judgement]) -> Tie:
     if verdict is Verdict.EXCLUDES:
         return Tie.EXCLUDES if _one_case(left, right) else Tie.SCOPED
     return Tie.UNSURE if clash(left, right) else Tie.APART
+
+
+def joint(ties: Iterable[Tie]) -> Tie:
+    """How two lessons stand to each other, from the ties of their wordings.
+
+    One lesson in many words: that two wordings are kept apart says little, that two are the same
+    or exclude each other says much. Where both are said the more frequent holds.
+    """
+    counts = Counter(ties)
+    same, excludes = counts[Tie.SAME], counts[Tie.EXCLUDES]
+    if same or excludes:
+        if same == excludes:
+            return Tie.UNSURE
+        return Tie.SAME if same > excludes else Tie.EXCLUDES
+    return next((answer for answer in (Tie.SCOPED, Tie.UNSURE) if counts[answer]), Tie.APART)
 
 
 def _at_odds(left: Claim, right: Claim) -> bool:

@@ -21,7 +21,7 @@ from sleep_runtime.consolidation.report import sum_up
 from sleep_runtime.consolidation.signal import bar_again, contested, standing
 from sleep_runtime.consolidation.table import Move, Stand, look_up
 from sleep_runtime.consolidation.words import normalise
-from sleep_runtime.core.note import Dossier, Note, NoteStatus
+from sleep_runtime.core.note import Dossier, NoteStatus
 from sleep_runtime.core.observation import Claim, Durability
 from sleep_runtime.core.policy import Policy
 from sleep_runtime.core.proposal import (
@@ -52,7 +52,7 @@ def decide(
     judged: Sequence[tuple[Proposal, Critique]],
     dossiers: Sequence[Dossier],
     *,
-    above: Sequence[Note],
+    above: Sequence[Dossier],
     fold_judgements: Mapping[str, Judgement],
     policy: Policy,
     now: datetime,
@@ -254,25 +254,25 @@ def _support(page: Page) -> str:
 # ---------------------------------------------------------------------------- after the lessons
 
 
-def _fold(book: Book, above: Sequence[Note], judgements: Mapping[str, Judgement]) -> None:
+def _fold(book: Book, above: Sequence[Dossier], judgements: Mapping[str, Judgement]) -> None:
     """Retire own copies of what a scope above says; one that disagrees is the nearer exception."""
-    upper = {note.id: note for note in above if note.status is NoteStatus.ACTIVE}
-    circle = Circle({key: note.claim for key, note in upper.items()}, judgements)
+    upper = {d.note.id: d for d in above if d.note.status is NoteStatus.ACTIVE}
+    circle = Circle({key: found.claims for key, found in upper.items()}, judgements)
     for page in book:
         if page.status not in _SHOWN:
             continue
         ties = {
             key: tie
-            for key, tie in circle.ties(page.claim).items()
+            for key, tie in circle.ties(page.claims).items()
             if tie in (Tie.SAME, Tie.EXCLUDES)
         }
         nearest = max(
             ties,
-            key=lambda key: (upper[key].scope.tier, ties[key] is Tie.EXCLUDES, key),
+            key=lambda key: (upper[key].note.scope.tier, ties[key] is Tie.EXCLUDES, key),
             default="",
         )
         if nearest and ties[nearest] is Tie.SAME:
-            where = upper[nearest].scope
+            where = upper[nearest].note.scope
             change = Change(DeltaKind.RETIRE, "folded", f"{where} says it for everyone: {nearest}")
             page.move(NoteStatus.RETIRED, change, superseded_by=nearest)
 

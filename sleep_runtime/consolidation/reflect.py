@@ -98,10 +98,10 @@ def _places(
 ) -> dict[str, _Place]:
     """Each proposal against the notes, and against tonight's other proposals."""
     lasting = [item for item in proposals if _may_last(item)]
-    with_notes = Circle({key: found.note.claim for key, found in notes.items()}, judgements)
-    with_others = Circle({item.id: item.claim for item in lasting}, judgements)
-    known = {item.id: with_notes.ties(item.claim) for item in lasting}
-    tonight = {item.id: with_others.ties(item.claim) for item in lasting}
+    with_notes = Circle({key: found.claims for key, found in notes.items()}, judgements)
+    with_others = Circle({item.id: item.claims for item in lasting}, judgements)
+    known = {item.id: with_notes.ties(item.claims) for item in lasting}
+    tonight = {item.id: with_others.ties(item.claims) for item in lasting}
     homes: dict[str, str] = {}
     for item in lasting:
         excluded = {homes.get(other, "") for other in _with(tonight[item.id], Tie.EXCLUDES)}

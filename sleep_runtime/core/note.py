@@ -109,9 +109,19 @@ class Note(BaseModel):
 
 
 class Dossier(BaseModel):
-    """A note's newest revision with everything that speaks for it: what a decision is made on."""
+    """A note's newest revision with everything that speaks for it: what a decision is made on.
+
+    ``wordings`` are the claims of the observations behind it, each once: the same lesson in the
+    words of everybody who said it, the note's own not among them.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     note: Note
     evidence: tuple[Evidence, ...] = ()
+    wordings: tuple[Claim, ...] = ()
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """Every way the lesson was put, the note's own words first."""
+        return (self.note.claim, *self.wordings)

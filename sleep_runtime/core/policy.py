@@ -74,6 +74,9 @@ class ReflectPolicy(_Section):
     """How claims are short-listed and compared."""
 
     shortlist: int = Field(default=8, gt=0, description="nearest claims compared with a new one")
+    wordings: int = Field(
+        default=6, gt=0, description="wordings of one note that a new claim is compared with"
+    )
     min_cosine: float = Field(default=0.35, ge=-1, le=1, description="below it, never compared")
 
 

@@ -21,6 +21,19 @@ class Verdict(StrEnum):
     UNRELATED = "unrelated"
 
 
+class PairHints(BaseModel):
+    """What the store knows about the words of one pair, from everything else it was told.
+
+    ``frame``: word stems that occur in lessons about many things and so decide nothing here.
+    ``known``: pairs of word stems, one from each claim, that gave one question two answers before.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    frame: tuple[str, ...] = ()
+    known: tuple[tuple[str, str], ...] = ()
+
+
 class ClaimPair(BaseModel):
     """Two claims to compare. ``key`` names the pair: equal pairs have equal keys."""
 
@@ -29,6 +42,7 @@ class ClaimPair(BaseModel):
     key: str
     left: Claim
     right: Claim
+    hints: PairHints = PairHints()
 
 
 class Judgement(BaseModel):
@@ -61,7 +75,10 @@ class Worth(StrEnum):
 
 
 class Proposal(BaseModel):
-    """The Generator's suggested change: one lesson, from the observations that say it."""
+    """The Generator's suggested change: one lesson, from the observations that say it.
+
+    ``wordings`` are other claims it was put in, each once.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -74,6 +91,12 @@ class Proposal(BaseModel):
     evidence: tuple[Evidence, ...]
     feedback_on: str = ""
     helpful: bool | None = None
+    wordings: tuple[Claim, ...] = ()
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """Every way the lesson was put, the clearest first."""
+        return (self.claim, *self.wordings)
 
 
 class Critique(BaseModel):

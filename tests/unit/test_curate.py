@@ -118,7 +118,7 @@ def decide(
     dossiers: Sequence[Dossier] = (),
     *,
     scope: Scope = ANA,
-    above: Sequence[Note] = (),
+    above: Sequence[Dossier] = (),
     folds: dict[str, Judgement] | None = None,
     now: datetime = NOW,
 ) -> curate.Decision:
@@ -311,12 +311,12 @@ def test_a_note_fades_without_being_mentioned() -> None:
 
 def test_the_nearest_word_above_decides_whether_a_copy_folds() -> None:
     own = noted("n0", claim("adjusted"), NoteStatus.ACTIVE, [piece(50)])
-    org = noted("z-org", claim("adjusted"), NoteStatus.ACTIVE, [piece(50)]).note
-    org = org.model_copy(update={"scope": Scope("acme")})
-    team = noted("team", claim("reported"), NoteStatus.ACTIVE, [piece(50)]).note
-    team = team.model_copy(update={"scope": TEAM})
+    org = noted("z-org", claim("adjusted"), NoteStatus.ACTIVE, [piece(50)])
+    org = org.model_copy(update={"note": org.note.model_copy(update={"scope": Scope("acme")})})
+    team = noted("team", claim("reported"), NoteStatus.ACTIVE, [piece(50)])
+    team = team.model_copy(update={"note": team.note.model_copy(update={"scope": TEAM})})
     answers = {
-        pair_of(own.note.claim, team.claim).key: Judgement(verdict=Verdict.EXCLUDES, score=1)
+        pair_of(own.note.claim, team.note.claim).key: Judgement(verdict=Verdict.EXCLUDES, score=1)
     }
     assert decide([], [own], above=[org, team], folds=answers).deltas == ()
     (delta,) = decide([], [own], above=[org]).deltas

@@ -111,8 +111,8 @@ class World:
             now=at(day),
             above_active={note.id for note in self._above(scope)},
         )
-        above = self._above(scope) if fold else []
-        upper = {note.claim.statement: ONE for note in above}
+        above = [Dossier(note=note) for note in self._above(scope)] if fold else []
+        upper = {found.note.claim.statement: ONE for found in above}
         asked = reflect.fold_pairs(dossiers, above, {**vectors, **upper}, policy.reflect)
         decision = curate.decide(
             scope,

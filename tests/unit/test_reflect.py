@@ -135,7 +135,7 @@ def test_a_pair_has_one_key_from_both_sides() -> None:
 
 def test_only_living_notes_fold_into_active_ones_above() -> None:
     dead = noted(A, NoteStatus.SUPERSEDED)
-    upper = noted(B).note
+    upper = noted(B)
     assert not reflect.fold_pairs([dead], [upper], VECTORS, POLICY.reflect)
     assert len(reflect.fold_pairs([noted(A)], [upper], VECTORS, POLICY.reflect)) == 1
 

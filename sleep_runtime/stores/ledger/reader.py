@@ -5,7 +5,7 @@ Each method reads one snapshot. Nothing here waits for the writer, or makes it w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from sleep_runtime.core.errors import StoreError
 from sleep_runtime.core.note import Dossier, Evidence, Note, NoteStatus
-from sleep_runtime.core.observation import Observation
+from sleep_runtime.core.observation import Claim, Observation
 from sleep_runtime.core.ports import Cursors, Mark, NoteVector, Pending, Pin
 from sleep_runtime.core.proposal import CommittedDelta, Critique, Proposal
 from sleep_runtime.core.run import Lease, Run, Schedule
@@ -28,6 +28,9 @@ from sleep_runtime.stores.ledger.schema import observed_below, under
 from sleep_runtime.stores.sqlite import reader_engine, store_errors
 
 T = TypeVar("T")
+
+MAX_WORDINGS = 16
+"""How many of the observations behind a note lend it their words."""
 
 
 class SqliteLedgerReader:
@@ -156,7 +159,13 @@ class SqliteLedgerReader:
             evidence: dict[str, list[Evidence]] = {note.id: [] for note in found}
             for row in tx.execute(about.order_by(*_EVIDENCE_ORDER)):
                 evidence[row.note_id].append(rows.evidence(row))
-        return [Dossier(note=note, evidence=tuple(evidence[note.id])) for note in found]
+            named = {name for said in evidence.values() for name in _first_said(said)}
+            claims = dict[str, Claim]()
+            for batch in rows.batches(sorted(named)):
+                for row in tx.execute(_claims_of(batch)):
+                    seen = rows.observation(row)
+                    claims[seen.id] = seen.claim
+        return [_dossier(note, evidence[note.id], claims) for note in found]
 
     def evidence(self, note_id: str) -> list[Evidence]:
         table = schema.note_evidence
@@ -264,6 +273,25 @@ _EVIDENCE_ORDER = (
     schema.note_evidence.c.event_id,
     schema.note_evidence.c.observation_id,
 )
+
+
+def _claims_of(observation_ids: Sequence[str]) -> sa.Select[Any]:
+    table = schema.observations
+    return sa.select(table).where(table.c.id.in_(observation_ids), table.c.feedback_on == "")
+
+
+def _first_said(evidence: Sequence[Evidence]) -> list[str]:
+    """The first observations behind a note: however often it was said, a bounded number."""
+    return list(dict.fromkeys(item.observation_id for item in evidence))[:MAX_WORDINGS]
+
+
+def _dossier(note: Note, evidence: Sequence[Evidence], claims: Mapping[str, Claim]) -> Dossier:
+    wordings: list[Claim] = []
+    for name in _first_said(evidence):
+        claim = claims.get(name)
+        if claim is not None and claim != note.claim and claim not in wordings:
+            wordings.append(claim)
+    return Dossier(note=note, evidence=tuple(evidence), wordings=tuple(wordings))
 
 
 def due_query(now: datetime, *, limit: int) -> sa.Select[Any]:
