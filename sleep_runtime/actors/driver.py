@@ -18,7 +18,8 @@ from typing import TypeVar
 
 from sleep_runtime.actors import meter
 from sleep_runtime.actors.heartbeat import Heartbeat, Pulse
-from sleep_runtime.consolidation import curate, generate, propose, reflect
+from sleep_runtime.actors.shelf import Shelf
+from sleep_runtime.consolidation import curate, effect, facets, generate, propose, reflect, settle
 from sleep_runtime.core.errors import (
     BudgetSpent,
     EngineUnavailable,
@@ -27,11 +28,12 @@ from sleep_runtime.core.errors import (
     StoreError,
 )
 from sleep_runtime.core.event import StoredEvent, estimate_tokens
-from sleep_runtime.core.ids import digest
+from sleep_runtime.core.ids import digest, stable_id
 from sleep_runtime.core.note import Dossier, NoteStatus
 from sleep_runtime.core.observation import Distillation, Observation, SessionInput
 from sleep_runtime.core.policy import Policy
 from sleep_runtime.core.ports import (
+    Asked,
     Clock,
     Commit,
     Embedder,
@@ -84,6 +86,7 @@ class RunDriver:
     def __init__(self, owner: str, parts: DriverParts) -> None:
         self._owner = owner
         self._parts = parts
+        self._shelf = Shelf(parts.ledger)
 
     def consolidate(
         self, scope: Scope, trigger: Trigger = Trigger.MANUAL, requested: str = ""
@@ -141,7 +144,7 @@ class RunDriver:
             return parts.writer.abandon(
                 lease, run.id, f"gave up after {run.attempts - 1} attempts", now=parts.clock.now()
             )
-        steps = _Steps(parts, lease, heart)
+        steps = _Steps(parts, lease, heart, self._shelf)
         try:
             while not run.state.terminal:
                 run = steps.next(run)
@@ -182,8 +185,9 @@ class RunDriver:
 class _Steps:
     """The steps of one run under one lease. ``next`` does the one its state asks for."""
 
-    def __init__(self, parts: DriverParts, lease: Lease, heart: Heartbeat) -> None:
+    def __init__(self, parts: DriverParts, lease: Lease, heart: Heartbeat, shelf: Shelf) -> None:
         self._parts = parts
+        self._shelf = shelf
         self._lease = lease
         self._heart = heart
         self._budget = _Budget(parts)
@@ -310,11 +314,11 @@ class _Steps:
 
     def _reflect(self, run: Run) -> Run:
         parts, policy = self._parts, self._parts.policy
-        observations = self._observations(run)
-        dossiers = parts.ledger.dossiers(run.scope)
+        dossiers = self._shelf.dossiers(run.scope)
+        observations = facets.resolved(self._observations(run), dossiers)
         vectors = self._vectors(observations, dossiers)
         pairs = reflect.shortlist(observations, dossiers, vectors, policy.reflect)
-        judgements = self._compare(run, "compare", pairs)
+        judgements, asked = self._judge(run, "compare", pairs, observations, dossiers, vectors)
         proposals = propose.propose(run.scope, observations, judgements, policy)
         critiques = reflect.critique(
             proposals,
@@ -327,6 +331,7 @@ class _Steps:
         counts = Counter(f"{critique.worth.value}.{critique.code}" for critique in critiques)
         counts["proposals"] = len(proposals)
         counts["pairs_compared"] = len(pairs)
+        counts["pairs_asked"] = len(asked.judgements)
         problems = sum(1 for judgement in judgements.values() if judgement.problem)
         if problems:
             counts["engine.compare_problem"] = problems
@@ -337,6 +342,7 @@ class _Steps:
             list(zip(proposals, critiques, strict=True)),
             counts=counts,
             now=parts.clock.now(),
+            asked=asked,
         )
 
     def _in_force_above(self, dossiers: Sequence[Dossier]) -> set[str]:
@@ -359,14 +365,48 @@ class _Steps:
         }
         statements = {item.claim.statement for item in observations}
         statements |= {dossier.note.claim.statement for dossier in dossiers}
-        missing = sorted(statements - known.keys())
-        return {**known, **dict(zip(missing, parts.embedder.embed(missing), strict=True))}
+        return self._embedded(statements, known)
 
-    def _compare(self, run: Run, step: str, pairs: Sequence[ClaimPair]) -> dict[str, Judgement]:
+    def _embedded(self, statements: set[str], known: Mapping[str, bytes]) -> dict[str, bytes]:
+        missing = sorted(statements - known.keys())
+        return {**known, **dict(zip(missing, self._parts.embedder.embed(missing), strict=True))}
+
+    def _judge(
+        self,
+        run: Run,
+        step: str,
+        pairs: Sequence[ClaimPair],
+        observations: Sequence[Observation],
+        dossiers: Sequence[Dossier],
+        vectors: Mapping[str, bytes],
+    ) -> tuple[dict[str, Judgement], Asked]:
+        """A judgement of each pair of which anything is known, and what the engine was asked.
+
+        A person's verdict comes first, then the store's own statistics, then the engine.
+        """
+        statements = {claim.statement for pair in pairs for claim in (pair.left, pair.right)}
+        vectors = self._embedded(statements, vectors)
+        said = {v.pair_key: v.judgement for v in self._parts.ledger.verdicts(run.scope)}
+        odds = settle.measured(pairs, observations, dossiers, vectors)
+        unsettled = [pair for pair in pairs if pair.key not in said]
+        asked_for = settle.open_pairs(unsettled, odds, self._parts.policy.reflect)
+        answers, asked = self._compare(run, step, asked_for)
+        return settle.settled(pairs, odds, answers, said), asked
+
+    def _compare(
+        self, run: Run, step: str, pairs: Sequence[ClaimPair]
+    ) -> tuple[dict[str, Judgement], Asked]:
+        """A judgement of each pair, and those among them that this run had to ask for.
+
+        Pins come first, then what the engine answered on an earlier night.
+        """
         engine = self._parts.engine
         keys = {digest(engine.name, pair.key): pair for pair in pairs}
         pins = self._parts.ledger.pins(run.id, step)
-        missing = [(key, pair) for key, pair in keys.items() if key not in pins]
+        known = self._remembered(run, [p for key, p in keys.items() if key not in pins])
+        missing = [
+            (key, pair) for key, pair in keys.items() if key not in pins and pair.key not in known
+        ]
         for chunk in _chunks(missing, PAIRS_PER_CALL):
             self._before_call()
             with meter.engine_calls(engine, "compare"):
@@ -380,14 +420,25 @@ class _Steps:
             self._parts.writer.pin(self._lease, run.id, step, fresh)
             failpoint("run.reflected.half_pinned")
             pins.update({pin.key: pin for pin in fresh})
-        return {pair.key: Judgement.model_validate(pins[key].output) for key, pair in keys.items()}
+        asked = {
+            pair.key: Judgement.model_validate(pins[key].output)
+            for key, pair in keys.items()
+            if key in pins
+        }
+        return {**known, **asked}, Asked(engine=engine.name, judgements=asked)
+
+    def _remembered(self, run: Run, pairs: Sequence[ClaimPair]) -> dict[str, Judgement]:
+        keys = [pair.key for pair in pairs]
+        if not keys:
+            return {}
+        return self._parts.ledger.judgements(run.scope, self._parts.engine.name, keys)
 
     # -- commit and project
 
     def _commit(self, run: Run) -> Run:
         parts = self._parts
-        dossiers = parts.ledger.dossiers(run.scope)
-        above, fold_judgements = self._above(run, dossiers)
+        dossiers = self._shelf.dossiers(run.scope)
+        above, fold_judgements, asked = self._above(run, dossiers)
         decision = curate.decide(
             run.scope,
             parts.ledger.proposals(run.id),
@@ -396,7 +447,9 @@ class _Steps:
             fold_judgements=fold_judgements,
             policy=parts.policy,
             now=run.planned_at,
+            reviews=parts.ledger.waiting(run.scope),
         )
+        counts, reason = self._told(run, decision)
         reworded = sorted({delta.note.claim.statement for delta in decision.deltas})
         by_statement = dict(zip(reworded, parts.embedder.embed(reworded), strict=True))
         commit = Commit(
@@ -406,26 +459,66 @@ class _Steps:
             },
             vector_model=parts.embedder.model,
             folds=decision.folds,
-            counts=decision.counts,
-            reason=_with_problems(decision.reason, run),
+            counts=counts,
+            reason=reason,
+            questions=decision.questions,
+            applied=decision.applied,
+            expired=decision.expired,
+            asked=asked,
+            observed_upto=self._observed_upto(run, decision.deferred),
         )
         done = parts.writer.commit(self._lease, run.id, commit, now=parts.clock.now())
         meter.deltas(decision.deltas)
+        meter.committed(done, limit=parts.policy.triggers.zero_effect_nights)
         return done
+
+    def _told(self, run: Run, decision: curate.Decision) -> tuple[dict[str, int], str]:
+        """The counts and the reason of a night, with what it has in common with those before."""
+        reason = _with_problems(decision.reason, run)
+        nights = effect.streak(run, self._last_night(run), decision.deltas)
+        if not nights:
+            return decision.counts, reason
+        if nights >= self._parts.policy.triggers.zero_effect_nights and effect.had_input(run):
+            reason = f"{reason}; {effect.sentence(nights, {**run.counts, **decision.counts})}"
+        return {**decision.counts, effect.WITHOUT_EFFECT: nights}, reason
+
+    def _last_night(self, run: Run) -> Run | None:
+        """The newest run of the scope before this one that was not given up, if it is recent."""
+        for number in range(run.number - 1, max(run.number - 1 - MAX_ATTEMPTS, 0), -1):
+            found = self._parts.ledger.run(stable_id("run", run.scope, str(number)))
+            if found is not None and found.state is RunState.PROJECTED:
+                return found
+        return None
+
+    def _observed_upto(self, run: Run, deferred: Sequence[str]) -> int | None:
+        """How far the observations are done: those that wait are read again, by the next run."""
+        if not deferred:
+            return None
+        waiting = set(deferred)
+        first = min((item.seq for item in self._observations(run) if item.id in waiting), default=0)
+        return first - 1 if first else None
 
     def _above(
         self, run: Run, dossiers: Sequence[Dossier]
-    ) -> tuple[list[Dossier], dict[str, Judgement]]:
+    ) -> tuple[list[Dossier], dict[str, Judgement], Asked]:
+        """What is in force above, and what was given up there after copies here folded into it."""
         if not run.folds:
-            return [], {}
+            return [], {}, Asked()
         parts = self._parts
-        upper = (
-            found for scope in run.scope.lineage()[1:] for found in parts.ledger.dossiers(scope)
-        )
+        upper = [
+            found for scope in run.scope.lineage()[1:] for found in self._shelf.dossiers(scope)
+        ]
         above = [found for found in upper if found.note.status is NoteStatus.ACTIVE]
         vectors = self._vectors([], [*above, *dossiers])
         pairs = reflect.fold_pairs(dossiers, above, vectors, parts.policy.reflect)
-        return above, self._compare(run, "fold", pairs)
+        judgements, asked = self._judge(run, "fold", pairs, [], [*above, *dossiers], vectors)
+        heirs = {dossier.note.superseded_by for dossier in dossiers}
+        given_up = [
+            found
+            for found in upper
+            if found.note.id in heirs and found.note.status is not NoteStatus.ACTIVE
+        ]
+        return [*above, *given_up], judgements, asked
 
     def _project(self, run: Run) -> Run:
         self._parts.project()

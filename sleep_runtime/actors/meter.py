@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from sleep_runtime.consolidation.breakers import QUARTER
+from sleep_runtime.consolidation.effect import WITHOUT_EFFECT, had_input, top_reasons
 from sleep_runtime.core.observation import Distillation
 from sleep_runtime.core.ports import Engine
 from sleep_runtime.core.proposal import Delta, Judgement
 from sleep_runtime.core.run import Run
+from sleep_runtime.telemetry.events import LogEvent
+from sleep_runtime.telemetry.log import get_logger
 from sleep_runtime.telemetry.metrics import METRICS
 
+log = get_logger(__name__)
 _REFUSED = ("drop.", "wait.")
 
 
@@ -23,6 +28,25 @@ def night(run: Run, *, seconds: float) -> None:
     for name, count in run.counts.items():
         if name.startswith(_REFUSED):
             METRICS.dropped.labels(name).inc(count)
+
+
+def committed(run: Run, *, limit: int) -> None:
+    """Say and count that a breaker stopped the run, or that it ends a row of ``limit`` nights
+    with input and without effect."""
+    tier = run.scope.tier.label
+    nights = run.counts.get(WITHOUT_EFFECT, 0)
+    if nights >= limit and had_input(run):
+        METRICS.without_effect.labels(tier).inc()
+        log.warning(
+            LogEvent.RUN_WITHOUT_EFFECT,
+            scope=run.scope,
+            run=run.id,
+            nights=nights,
+            reasons=top_reasons(run.counts),
+        )
+    if run.counts.get(QUARTER):
+        METRICS.breakers.labels(QUARTER.removeprefix("breaker."), tier).inc()
+        log.warning(LogEvent.RUN_STOPPED, scope=run.scope, run=run.id, reason=run.reason)
 
 
 def deltas(committed: Sequence[Delta]) -> None:

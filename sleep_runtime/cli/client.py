@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from sleep_runtime.cli.options import load_settings
 from sleep_runtime.cli.output import WrongUsage
 from sleep_runtime.core.errors import (
+    Conflict,
     InvalidInput,
     NotFound,
     Overloaded,
@@ -192,6 +193,7 @@ def _bad_url(url: str) -> WrongUsage:
 def _kind(status: int) -> type[SleepRuntimeError]:
     kinds: dict[int, type[SleepRuntimeError]] = {
         404: NotFound,
+        409: Conflict,
         413: TooLarge,
         429: Overloaded,
         503: RuntimeUnavailable,

@@ -20,6 +20,7 @@ from sleep_runtime.cli import (
     notes,
     output,
     retrieval,
+    review,
     runs,
     settings,
     status,
@@ -48,6 +49,7 @@ app.command("search")(retrieval.search)
 app.command("context")(retrieval.context)
 app.add_typer(notes.app, name="notes")
 app.add_typer(runs.app, name="runs")
+app.add_typer(review.app, name="review")
 app.command("export")(store.export)
 app.command("reconcile")(store.reconcile)
 app.command("rebuild")(store.rebuild)

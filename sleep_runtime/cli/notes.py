@@ -110,7 +110,7 @@ def _heading(note: dict[str, Any]) -> str:
         "applies when": note["applies_when"],
         "confidence": f"{note['confidence']:.2f}",
         "support": f"{support['events']} events, {support['sessions']} sessions, "
-        f"{support['people']} people",
+        f"{support['people']} people, {support['days']} days",
         "feedback": _feedback(note),
         "true": f"{moment(note['valid_from'])} to {moment(note['valid_to'])}"
         if note["valid_to"]
@@ -128,7 +128,13 @@ def _feedback(note: dict[str, Any]) -> str:
 
 
 def _print_evidence(found: dict[str, Any]) -> None:
-    excerpts = found["excerpts"]
+    excerpts, counted = found["excerpts"], found.get("counted")
+    if counted:
+        out("\nwhy we believe it:")
+        out(f"  said by {', '.join(counted['people']) or 'nobody: agents noticed it'}")
+        out(f"  in {len(counted['sessions'])} sessions on {', '.join(counted['days']) or 'no day'}")
+        if counted["undone"]:
+            out(f"  {counted['undone']} more were taken back by an undo and count for nothing")
     out(f"\nevidence ({len(excerpts)} of {len(found['note']['evidence'])} events):")
     for item in excerpts:
         out(f"  {moment(item['ts'])}  {item['role']}, {item['kind']}  {item['event_id']}")

@@ -9,6 +9,7 @@ import typer
 from sleep_runtime.cli import options
 from sleep_runtime.cli.client import connect
 from sleep_runtime.cli.output import counted, emit, moment, out, plain, say, table
+from sleep_runtime.cli.reasons import in_words
 
 app = typer.Typer(help="What nights did, and why.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -62,8 +63,51 @@ def show(
         emit(found)
         return
     _print_run(found["run"])
+    _print_nearest(found.get("nearest", []))
     _print_deltas(found["deltas"])
     _print_proposals(found["proposals"])
+
+
+@app.command("undo")
+def undo(
+    run_id: Annotated[str, typer.Argument(metavar="ID", help="A run's id.")],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")] = False,
+    cascade: Annotated[
+        bool, typer.Option("--cascade", help="Undo later runs that built on it, too.")
+    ] = False,
+    as_json: options.Json = False,
+    url: options.Url = None,
+    config: options.Config = None,
+) -> None:
+    """Restore the state before a run. The undo is a run, and can be undone."""
+    from urllib.parse import quote
+
+    body = {"dry_run": dry_run, "cascade": cascade}
+    with connect(url, config) as client:
+        found = client.post(f"/v1/runs/{quote(run_id, safe='')}/undo", body)
+    if as_json:
+        emit(found)
+    else:
+        _print_undo(found)
+
+
+def _print_undo(found: dict[str, Any]) -> None:
+    done = found["run"]
+    head = f"{done['id']} undid" if done else "would undo"
+    out(f"{head} {', '.join(found['undoes'])} of {found['scope']}")
+    for item in found["later"]:
+        out(f"  later: {item['run']} (night {item['number']}) built on {', '.join(item['notes'])}")
+    out(f"\nchanges ({len(found['changes'])}):")
+    for change in found["changes"]:
+        note = change["note"]
+        what = f"as at revision {change['restores']}" if change["restores"] else "was not there"
+        out(f"  {change['kind']:<10} {note['id']}: {note['status']}, {what}")
+        out(f"             {note['statement']}")
+    for item in found["folded"]:
+        out(f"  comes back {item['note']} of {item['scope']}, which had folded into {item['into']}")
+    if found["later"] and not done:
+        say("the later runs have to be undone too: --cascade")
 
 
 def _print_run(run: dict[str, Any]) -> None:
@@ -79,6 +123,8 @@ def _print_run(run: dict[str, Any]) -> None:
         "engine": f"{usage['calls']} calls, {usage['input_tokens']} tokens in, "
         f"{usage['output_tokens']} out",
         "because": run["reason"],
+        "undoes": ", ".join(run.get("undoes", [])),
+        "undone by": run.get("undone_by", ""),
     }
     out(f"{run['id']}: night {run['number']} of {run['scope']}\n")
     for name, value in rows.items():
@@ -86,7 +132,15 @@ def _print_run(run: dict[str, Any]) -> None:
             out(f"  {name + ':':<14}{value}")
     out("\ncounts by reason:")
     for name, count in sorted(run["counts"].items(), key=lambda item: (-item[1], item[0])):
-        out(f"  {count:>6}  {plain(name)}")
+        out(f"  {count:>6}  {in_words(name)}")
+
+
+def _print_nearest(nearest: list[dict[str, Any]]) -> None:
+    if nearest:
+        out("\nclosest to the bar now:")
+    for item in nearest:
+        out(f"  {item['note']['id']} needs {item['needs']}")
+        out(f"    {item['note']['statement']}")
 
 
 def _range(cursor: dict[str, int]) -> str:

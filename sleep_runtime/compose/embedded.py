@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self
+from uuid import uuid4
 
 from fastapi import FastAPI
 
@@ -15,8 +18,10 @@ from sleep_runtime.compose.cold import check_same_age, make_driver_parts, make_e
 from sleep_runtime.compose.hot import make_hot_path_parts
 from sleep_runtime.config import Settings
 from sleep_runtime.core.ports import Clock, Embedder, Engine, Index, LedgerReader
+from sleep_runtime.core.review import Review, Ruling
 from sleep_runtime.core.run import Run, RunState, Trigger
 from sleep_runtime.core.scope import Scope
+from sleep_runtime.core.undo import Undoing
 from sleep_runtime.serve.app import build_app
 from sleep_runtime.stores.chroma import ChromaIndex
 from sleep_runtime.stores.datadir import DataDir
@@ -103,6 +108,29 @@ class Embedded:
                 break
         return self._done
 
+    def undo(self, run_id: str, *, cascade: bool = False) -> Undoing:
+        """Take a run back, with leave to take later ones back too. Raises ``Conflict``."""
+        assert self.embedder is not None  # noqa: S101 - set when it was opened
+        plan = self.ledger.undoing(run_id, now=self.clock.now())
+        words = self.ledger.reworded(plan)
+        vectors = dict(zip(words, self.embedder.embed(words), strict=True))
+        return self._take_back(run_id, cascade, vectors)
+
+    def _take_back(self, run_id: str, cascade: bool, vectors: Mapping[str, bytes]) -> Undoing:  # noqa: FBT001 - the signature the hot path calls
+        assert self.embedder is not None  # noqa: S101 - set when it was opened
+        done: Undoing = self.writer.undo(
+            run_id,
+            owner=f"undo-{uuid4().hex}",
+            cascade=cascade,
+            vectors=vectors,
+            vector_model=self.embedder.model,
+            now=self.clock.now(),
+        )
+        self.project()
+        if done.run is not None:
+            self.writer.projected(done.run.id, now=self.clock.now())
+        return done
+
     def project(self) -> int:
         """Empty the outbox."""
         return self.projector.drain()
@@ -114,6 +142,8 @@ class Embedded:
             append=lambda rows: asyncio.wrap_future(self.journal.submit(rows)),
             request_night=self._request,
             repair=self._repair,
+            undo=self._undo,
+            resolve=self._resolve,
             gather_metrics=_own_metrics,
             ready=_true,
             index=self.index,
@@ -128,6 +158,13 @@ class Embedded:
         scopes = await asyncio.to_thread(self.scheduler.request, scope)
         await asyncio.to_thread(self.nights, scope)
         return scopes
+
+    async def _undo(self, run_id: str, cascade: bool, vectors: Mapping[str, bytes]) -> Undoing:  # noqa: FBT001
+        return await asyncio.to_thread(self._take_back, run_id, cascade, vectors)
+
+    async def _resolve(self, review_id: str, ruling: Ruling, by: str) -> Review:
+        keep = partial(self.writer.resolve, review_id, ruling, by=by, now=self.clock.now())
+        return await asyncio.to_thread(keep)
 
     async def _repair(self, what: str) -> dict[str, int]:
         if what == "reconcile":

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from sleep_runtime import __version__
 from sleep_runtime.capture.limits import CaptureLimits
 from sleep_runtime.capture.redact import redact
 from sleep_runtime.compose.cold import make_embedder
 from sleep_runtime.config import Settings
+from sleep_runtime.consolidation.nearest import nearest
 from sleep_runtime.core.journal import AppendResult, JournalRow
 from sleep_runtime.core.ports import Clock, Embedder
+from sleep_runtime.core.review import Review, Ruling
 from sleep_runtime.core.scope import Scope
+from sleep_runtime.core.undo import Undoing
 from sleep_runtime.present.registry import get_compiler, load_compilers
 from sleep_runtime.present.search import IndexQuery, Searcher
 from sleep_runtime.serve.hot_path import HotPathParts
@@ -28,6 +32,8 @@ def make_hot_path_parts(
     append: Callable[[Sequence[JournalRow]], Awaitable[AppendResult]],
     request_night: Callable[[Scope | None], Awaitable[list[Scope]]],
     repair: Callable[[str], Awaitable[dict[str, int]]],
+    undo: Callable[[str, bool, Mapping[str, bytes]], Awaitable[Undoing]],
+    resolve: Callable[[str, Ruling, str], Awaitable[Review]],
     gather_metrics: Callable[[], Awaitable[bytes]],
     ready: Callable[[], Awaitable[bool]],
     index: IndexQuery,
@@ -46,6 +52,10 @@ def make_hot_path_parts(
         append=append,
         request_night=request_night,
         repair=repair,
+        undo=undo,
+        resolve=resolve,
+        nearest=partial(nearest, policy=settings.policy),
+        embedder=embedder,
         gather_metrics=gather_metrics,
         ready=ready,
         journal=SqliteJournalReader(paths.journal_path),

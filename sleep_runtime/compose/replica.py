@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from fastapi import FastAPI
 from ray.exceptions import RayActorError, RayError, RayTaskError
@@ -18,7 +20,9 @@ from sleep_runtime.compose.hot import make_hot_path_parts
 from sleep_runtime.config import Settings
 from sleep_runtime.core.errors import StoreError
 from sleep_runtime.core.journal import AppendResult, JournalRow
+from sleep_runtime.core.review import Review, Ruling
 from sleep_runtime.core.scope import Scope
+from sleep_runtime.core.undo import Undoing
 from sleep_runtime.serve.app import build_app
 from sleep_runtime.telemetry.events import LogEvent
 from sleep_runtime.telemetry.log import configure, get_logger
@@ -60,6 +64,8 @@ def build_replica_app(settings: Settings, owners: Owners) -> FastAPI:
             append=partial(_append, owners),
             request_night=partial(_request_night, owners),
             repair=partial(_repair, owners),
+            undo=partial(_undo, owners, embedder.model),
+            resolve=partial(_resolve, owners),
             gather_metrics=partial(_gather_metrics, owners),
             ready=partial(_ready, owners),
             index=IndexClient(owners.index),
@@ -77,6 +83,44 @@ async def _request_night(owners: Owners, scope: Scope | None) -> list[Scope]:
 
 async def _repair(owners: Owners, what: str) -> dict[str, int]:
     return await _ask(getattr(owners.index, what).remote(), "index", REPAIR_TIMEOUT_S)
+
+
+async def _undo(
+    owners: Owners,
+    vector_model: str,
+    run_id: str,
+    cascade: bool,  # noqa: FBT001 - the signature the hot path calls
+    vectors: Mapping[str, bytes],
+) -> Undoing:
+    """Take a run back and project it. An index that is away catches up by itself."""
+    how = {
+        "owner": f"undo-{uuid4().hex}",
+        "cascade": cascade,
+        "vectors": dict(vectors),
+        "vector_model": vector_model,
+        "now": datetime.now(UTC),
+    }
+    done: Undoing = await _tell_ledger(owners, "undo", (run_id,), how)
+    try:
+        await _ask(owners.index.project.remote(), "index", REQUEST_TIMEOUT_S)
+        if done.run is not None:
+            await _tell_ledger(owners, "projected", (done.run.id,), {"now": datetime.now(UTC)})
+    except StoreError as error:
+        log.warning(LogEvent.PROJECT_FAILED, run=run_id, reason=str(error))
+    return done
+
+
+async def _resolve(owners: Owners, review_id: str, ruling: Ruling, by: str) -> Review:
+    how = {"by": by, "now": datetime.now(UTC)}
+    kept: Review = await _tell_ledger(owners, "resolve", (review_id, ruling), how)
+    return kept
+
+
+async def _tell_ledger(
+    owners: Owners, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    asked = owners.ledger.call.remote(method, args, kwargs)
+    return await _ask(asked, "ledger", REQUEST_TIMEOUT_S)
 
 
 async def _ask(answer: Awaitable[Answer], owner: str, timeout_s: float) -> Answer:

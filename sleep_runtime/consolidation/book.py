@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from sleep_runtime.consolidation.signal import asserted_at, bar, confidence, support
+from sleep_runtime.consolidation.signal import (
+    Bar,
+    asserted_at,
+    bar,
+    confidence,
+    expired,
+    support,
+)
 from sleep_runtime.core.event import Trust
 from sleep_runtime.core.note import Dossier, Evidence, Note, NoteStatus
 from sleep_runtime.core.observation import Claim
@@ -47,6 +54,7 @@ class Change(NamedTuple):
     code: str
     reason: str
     proposal_id: str = ""
+    rivals: tuple[str, ...] = ()
 
 
 @dataclass
@@ -63,6 +71,7 @@ class Page:
     fresh: dict[str, Evidence] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
     stored_votes: frozenset[str] = frozenset()
+    undone: frozenset[str] = frozenset()
     wordings: tuple[Claim, ...] = ()
 
     @property
@@ -85,19 +94,31 @@ class Page:
     def add(self, pieces: Iterable[Evidence]) -> None:
         """Count each believable event once. Words of tools are no evidence."""
         for piece in pieces:
-            if piece.trust is not Trust.UNTRUSTED and piece.event_id not in self.evidence:
+            known = piece.event_id in self.evidence or piece.event_id in self.undone
+            if piece.trust is not Trust.UNTRUSTED and not known:
                 self.evidence[piece.event_id] = piece
                 self.fresh[piece.event_id] = piece
+
+    def oppose(self, pieces: Iterable[Evidence]) -> int:
+        """Count each event once that speaks against it; returns how many are new."""
+        known = len(self.fresh)
+        self.add(piece.model_copy(update={"weight": -abs(piece.weight)}) for piece in pieces)
+        return len(self.fresh) - known
 
     def vote(self, pieces: Iterable[Evidence]) -> int:
         """Count the last vote of each person in each session; returns how many are a change."""
         changed = 0
-        for piece in sorted(pieces, key=_by_time):
+        for piece in sorted((p for p in pieces if p.event_id not in self.undone), key=_by_time):
             known = self.votes.get(_voter(piece))
             if known is None or _by_time(known) < _by_time(piece):
                 self.votes[_voter(piece)] = piece
                 changed += known is None or known.vote != piece.vote
         return changed
+
+    @property
+    def has_news(self) -> bool:
+        """True when there is something to store, whatever its status becomes."""
+        return self.before is None or bool(self.fresh or _new_votes(self))
 
     def move(self, to: NoteStatus | None, change: Change, *, superseded_by: str = "") -> None:
         if to is not None:
@@ -117,6 +138,15 @@ class Book:
         self._now = now
         self._pages = {dossier.note.id: _page(dossier) for dossier in dossiers}
 
+    @property
+    def policy(self) -> Policy:
+        return self._policy
+
+    @property
+    def changed(self) -> int:
+        """How many notes were changed so far."""
+        return sum(1 for page in self._pages.values() if page.changes)
+
     def __iter__(self) -> Iterator[Page]:
         """Every page, by note id."""
         return iter([self._pages[key] for key in sorted(self._pages)])
@@ -132,18 +162,28 @@ class Book:
         """When the page's lesson was last really said."""
         return asserted_at(page.pieces, self._scope, page.claim.kind, self._policy)
 
+    def enough(self, page: Page) -> bool:
+        """True when what speaks for the page is enough at this scope."""
+        return self.bar(page).met
+
+    def bar(self, page: Page) -> Bar:
+        """Whether what speaks for the page is enough at this scope, and why."""
+        return bar(page.pieces, self._scope, page.claim.kind, self._policy)
+
+    def expired(self, page: Page) -> bool:
+        """True when nobody has said the page's lesson for as long as a candidate may wait."""
+        return expired(page.pieces, self._policy.signal, self._now)
+
     def belief(self, page: Page) -> float:
         """Confidence in the page tonight."""
-        return confidence(
-            page.evidence.values(), page.helpful, page.harmful, self._policy.signal, self._now
-        )
+        return confidence(page.pieces, page.votes.values(), self._policy.signal, self._now)
 
     def trust(self, page: Page) -> Trust:
         """On whose word the page stands."""
-        found = bar(page.pieces, self._scope, page.claim.kind, self._policy)
+        found = self.bar(page)
         if found.met:
             return found.trust
-        said = [item.trust for item in page.evidence.values()]
+        said = [item.trust for item in page.evidence.values() if item.weight > 0]
         return max(said, key=lambda trust: trust.rank, default=Trust.UNTRUSTED)
 
     def holds_since(self, page: Page) -> datetime:
@@ -203,6 +243,8 @@ class Book:
             heir = self._pages.get(page.superseded_by)
             return max(self.holds_since(heir), self.holds_since(page)) if heir else self._now
         if status is NoteStatus.RETIRED:
+            if any(change.code == "expired" for change in page.changes):
+                return self.holds_since(page)  # it was never in force
             was_retired = page.before and page.before.status is NoteStatus.RETIRED
             return page.before.valid_to if page.before and was_retired else self._now
         return None
@@ -220,6 +262,7 @@ def _page(dossier: Dossier) -> Page:
         superseded_by=note.superseded_by,
         wordings=dossier.wordings,
         stored_votes=frozenset(item.event_id for item in dossier.evidence if item.vote),
+        undone=frozenset(dossier.undone),
     )
 
 
@@ -248,5 +291,6 @@ def _headline(page: Page) -> Change:
 
 
 def _shown(evidence: Mapping[str, Evidence]) -> tuple[str, ...]:
-    newest: Sequence[Evidence] = sorted(evidence.values(), key=_by_time)
+    for_it = [item for item in evidence.values() if item.weight > 0]
+    newest: Sequence[Evidence] = sorted(for_it, key=_by_time)
     return tuple(item.event_id for item in newest[-MAX_EVIDENCE_SHOWN:])

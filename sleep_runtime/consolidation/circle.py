@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from sleep_runtime.consolidation.compare import (
-    Slot,
-    Tie,
-    joint,
-    name_of,
-    names_of,
-    slot,
-    tie,
-)
+from sleep_runtime.consolidation.compare import Slot, Tie, name_of, names_of, slot
+from sleep_runtime.consolidation.linkage import Link, joint, link
 from sleep_runtime.consolidation.words import normalise
 from sleep_runtime.core.observation import Claim
 from sleep_runtime.core.proposal import Judgement
@@ -49,10 +42,14 @@ class Circle:
             self._by_slot[question].append(key)
 
     def ties(self, claims: Sequence[Claim]) -> dict[str, Tie]:
-        """The tie of a lesson, in all its wordings, with each it is tied to, in order of ids."""
-        near = {key for claim in claims for key in self._near(claim)}
-        found = {key: self._tie(claims, self._lessons[key]) for key in sorted(near)}
-        return {key: answer for key, answer in found.items() if answer is not Tie.APART}
+        """The tie of a lesson, in all its wordings, with each it is tied to, the likeliest first.
+
+        Of two it says the same as, the one with the better odds comes first.
+        """
+        near = sorted({key for claim in claims for key in self._near(claim)})
+        links = {key: self._link(claims, self._lessons[key]) for key in near}
+        ordered = sorted(near, key=lambda key: (-links[key].odds, key))
+        return {key: links[key].tie for key in ordered if links[key].tie is not Tie.APART}
 
     def _near(self, claim: Claim) -> set[str]:
         near = {key for name in self._judged[name_of(claim)] for key in self._by_name[name]}
@@ -61,5 +58,6 @@ class Circle:
             near.update(self._by_slot[question])
         return near
 
-    def _tie(self, ours: Sequence[Claim], theirs: Sequence[Claim]) -> Tie:
-        return joint(tie(one, other, self._judgements) for one in ours for other in theirs)
+    def _link(self, ours: Sequence[Claim], theirs: Sequence[Claim]) -> Link:
+        found = (link(one, other, self._judgements) for one in ours for other in theirs)
+        return joint(item for item in found if item is not None)

@@ -6,12 +6,19 @@ and slots (subject + aspect -> value) is decided here, by rule, and holds whatev
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
-from sleep_runtime.consolidation.words import mentions, normalise, numbers, one_value, stems
+from sleep_runtime.consolidation.words import (
+    content,
+    mentions,
+    normalise,
+    numbers,
+    one_value,
+    stems,
+)
 from sleep_runtime.core.ids import canonical_json, digest
 from sleep_runtime.core.observation import Claim
 from sleep_runtime.core.proposal import ClaimPair, Judgement, Verdict
@@ -27,6 +34,10 @@ class Tie(StrEnum):
     UNSURE = "unsure"
     """They answer one question differently and nobody could say which of the two it is."""
     APART = "apart"
+
+
+SURE = 0.9
+"""From here on the store's statistics say that values named differently are one."""
 
 
 class Slot(NamedTuple):
@@ -83,18 +94,35 @@ def _implied(claim: Claim, other: Claim) -> bool:
     return all(k in other.about or mentions(said, v) for k, v in claim.about.items())
 
 
-def same_topic(left: Claim, right: Claim) -> bool:
-    """True when both answer about the same subject and aspect, of the same facets.
+def same_topic(ours: Iterable[Claim], theirs: Iterable[Claim]) -> bool:
+    """True when two lessons, each in all its wordings, answer about the same subject.
 
-    Only then may one take the other's place. Two names of a subject agree when the words of one
-    are among the words of the other.
+    Only then may one take the other's place: their facets agree, and some wording of each names
+    the subject of the other, or shares with it the words that carry it.
     """
+    others = list(theirs)
+    return any(
+        same_facets(one, other) and (_named_alike(one, other) or _shared(one, other))
+        for one in ours
+        for other in others
+    )
+
+
+def _named_alike(left: Claim, right: Claim) -> bool:
+    """True when the words of one subject are among those of the other, and the aspects agree."""
     return (
-        same_facets(left, right)
-        and bool(left.subject and right.subject)
+        bool(left.subject and right.subject)
         and _agree(left.subject, right.subject)
         and _agree(left.aspect, right.aspect)
     )
+
+
+def _shared(left: Claim, right: Claim) -> bool:
+    """True when both hold a word that carries meaning and is the value of neither."""
+    facets = stems(" ".join([*left.about.values(), *right.about.values()]))
+    values = stems(left.value) | stems(right.value)
+    both = content(left.statement) & content(right.statement)
+    return bool(both - facets - values)
 
 
 def _agree(left: str, right: str) -> bool:
@@ -105,8 +133,21 @@ def _agree(left: str, right: str) -> bool:
 
 
 def name_of(claim: Claim) -> str:
-    """A short name of the claim's content: equal claims have equal names."""
-    return digest(canonical_json(claim.model_dump(mode="json")))[:24]
+    """A short name of what is claimed: equal claims have equal names, whatever they correct."""
+    return _name(
+        claim.statement,
+        claim.kind.value,
+        claim.subject,
+        claim.aspect,
+        claim.value,
+        claim.applies_when,
+        tuple(sorted(claim.about.items())),
+    )
+
+
+@lru_cache(maxsize=16_384)
+def _name(*parts: str | tuple[tuple[str, str], ...]) -> str:
+    return digest(canonical_json(parts))[:24]
 
 
 def pair_of(left: Claim, right: Claim) -> ClaimPair:
@@ -132,25 +173,11 @@ def tie(left: Claim, right: Claim, judgements: Mapping[str, Judgement]) -> Tie:
     judgement = judgements.get(pair_of(left, right).key, Judgement())
     verdict = Verdict.UNRELATED if judgement.problem else judgement.verdict
     if verdict is Verdict.SAME:
-        return Tie.UNSURE if _at_odds(left, right) else _same(left, right)
+        sure = judgement.same is not None and judgement.same >= SURE
+        return Tie.UNSURE if not sure and _at_odds(left, right) else _same(left, right)
     if verdict is Verdict.EXCLUDES:
         return Tie.EXCLUDES if _one_case(left, right) else Tie.SCOPED
     return Tie.UNSURE if clash(left, right) else Tie.APART
-
-
-def joint(ties: Iterable[Tie]) -> Tie:
-    """How two lessons stand to each other, from the ties of their wordings.
-
-    One lesson in many words: that two wordings are kept apart says little, that two are the same
-    or exclude each other says much. Where both are said the more frequent holds.
-    """
-    counts = Counter(ties)
-    same, excludes = counts[Tie.SAME], counts[Tie.EXCLUDES]
-    if same or excludes:
-        if same == excludes:
-            return Tie.UNSURE
-        return Tie.SAME if same > excludes else Tie.EXCLUDES
-    return next((answer for answer in (Tie.SCOPED, Tie.UNSURE) if counts[answer]), Tie.APART)
 
 
 def _at_odds(left: Claim, right: Claim) -> bool:

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sleep_runtime.consolidation import wording
+from sleep_runtime.consolidation import breakers, review, sweep, withdraw, wording
 from sleep_runtime.consolidation.book import Book, Change, Page
 from sleep_runtime.consolidation.circle import Circle
 from sleep_runtime.consolidation.compare import Tie, clash, same_topic
 from sleep_runtime.consolidation.reflect import note_id
 from sleep_runtime.consolidation.report import sum_up
-from sleep_runtime.consolidation.signal import bar_again, contested, standing
+from sleep_runtime.consolidation.signal import agreement, bar_again, standing
 from sleep_runtime.consolidation.table import Move, Stand, look_up
 from sleep_runtime.consolidation.words import normalise
 from sleep_runtime.core.note import Dossier, NoteStatus
@@ -33,18 +33,29 @@ from sleep_runtime.core.proposal import (
     Relation,
     Worth,
 )
-from sleep_runtime.core.scope import Scope, Tier
+from sleep_runtime.core.review import Question, Review, ReviewKind, ReviewState
+from sleep_runtime.core.scope import Scope
 
 _SHOWN = (NoteStatus.ACTIVE, NoteStatus.CANDIDATE)
+_GIVEN_UP = (NoteStatus.RETIRED, NoteStatus.CANDIDATE, NoteStatus.QUARANTINED)
+DEFERRED = "night.deferred"
+"""The count of lessons that were too much for a night, in its run."""
 
 
 class Decision(NamedTuple):
-    """What a night changes. ``folds`` are the scopes below whose own copies may fold into it."""
+    """What a night changes. ``folds`` are the scopes below that look at their own copies again.
+
+    ``deferred`` are observations that were too much for one night: the next one takes them.
+    """
 
     deltas: tuple[Delta, ...]
     folds: tuple[Scope, ...]
     counts: dict[str, int]
     reason: str
+    questions: tuple[Question, ...] = ()
+    applied: tuple[str, ...] = ()
+    expired: tuple[str, ...] = ()
+    deferred: tuple[str, ...] = ()
 
 
 def decide(
@@ -56,25 +67,74 @@ def decide(
     fold_judgements: Mapping[str, Judgement],
     policy: Policy,
     now: datetime,
+    reviews: Sequence[Review] = (),
 ) -> Decision:
     """The deltas of one night of ``scope``: at most one for each note, revisions in sequence.
 
-    ``above`` and ``fold_judgements`` are empty unless this run consumes fold marks.
+    ``above`` and ``fold_judgements`` are empty unless this run consumes fold marks: the notes in
+    force above, and those given up into which copies here had folded. ``reviews`` are the scope's
+    open ones and those that people decided.
     """
     book = Book(scope, dossiers, policy, now)
+    applied = review.carry_out(book, reviews)
+    before = review.standing(book)
     curator = _Curator(scope, book, policy, judged)
-    for proposal, critique in sorted(judged, key=_by_event_time):
-        curator.take(proposal, critique)
+    most = policy.budget.max_deltas
+    taken, waiting = _take(curator, book, sorted(judged, key=_by_event_time), most)
+    sweep.oppose(book, taken)
+    _unfold(book, above)
     _fold(book, above, fold_judgements)
-    _sweep(book, policy)
+    sweep.sweep(book, scope, asked=_asked(reviews), most=most)
+    halt = breakers.Halt()
+    if policy.curation.mode == "auto":
+        halt = breakers.hold(book, before, reviews, policy.breakers)
+    questions = [*review.conflicts(book), *halt.questions]
+    if policy.curation.mode == "review":
+        questions += review.hold(book, before)
     deltas = book.deltas()
     counts = Counter(f"delta.{delta.kind.value}" for delta in deltas)
+    counts.update(f"review.{question.kind.value}" for question in questions)
+    counts.update({**halt.counts, **({DEFERRED: len(waiting)} if waiting else {})})
+    critiques = [critique for _, critique in judged]
     return Decision(
         deltas=deltas,
-        folds=_folds(scope, book) if scope.tier is not Tier.INDIVIDUAL else (),
+        folds=sweep.folds(scope, book),
         counts=dict(sorted(counts.items())),
-        reason=sum_up(deltas, [critique for _, critique in judged]),
+        reason=sum_up(deltas, critiques, also=halt.reason, deferred=len(waiting)),
+        questions=tuple(questions),
+        applied=(*applied, *halt.applied),
+        expired=(*review.expired(book, reviews), *halt.expired),
+        deferred=tuple(name for proposal in waiting for name in proposal.observations),
     )
+
+
+def _take(
+    curator: _Curator, book: Book, judged: Sequence[tuple[Proposal, Critique]], most: int
+) -> tuple[Sequence[tuple[Proposal, Critique]], list[Proposal]]:
+    """Take proposals until ``most`` notes are changed; returns those taken, and those that wait.
+
+    A proposal is taken whole: with every note that it replaces.
+    """
+    left, unseen = most - book.changed, 0
+    for place, (proposal, critique) in enumerate(judged):
+        if unseen >= max(left // 2, 1):
+            left, unseen = most - book.changed, 0
+        if left <= 0:
+            rest = [one for one, told in judged[place:] if told.worth is not Worth.DROP]
+            return judged[:place], rest
+        curator.take(proposal, critique)
+        unseen += 1
+    return judged, []
+
+
+def _asked(reviews: Iterable[Review]) -> set[str]:
+    """The notes that people were asked about, and have not answered."""
+    return {
+        name
+        for one in reviews
+        if one.state is ReviewState.OPEN and one.question.kind is not ReviewKind.BREAKER
+        for name in one.question.notes[:1]
+    }
 
 
 def _by_event_time(item: tuple[Proposal, Critique]) -> tuple[bool, datetime, str]:
@@ -103,8 +163,26 @@ class _Curator:
             return
         if proposal.feedback_on:
             self._feedback(proposal)
+        elif proposal.durability is Durability.WITHDRAWN:
+            self._withdrawal(proposal, critique)
         else:
             self._lesson(proposal, critique)
+
+    def _withdrawal(self, proposal: Proposal, critique: Critique) -> None:
+        """Retire what a person takes back, if nobody said it since and their word is enough."""
+        page = self._book.get(critique.target)
+        if page is None:
+            return
+        page.add(withdraw.pieces(proposal))
+        if not page.fresh:
+            return
+        needed = withdraw.people_needed(self._scope, self._policy)
+        if withdraw.withdrawn(page.pieces) and withdraw.is_enough(page.pieces, needed):
+            change = Change(DeltaKind.RETIRE, "withdrawn", "a person took it back", proposal.id)
+            page.move(NoteStatus.RETIRED, change)
+        else:
+            why = "somebody takes it back, which is not enough here"
+            page.move(None, Change(DeltaKind.REINFORCE, "contested", why, proposal.id))
 
     def _feedback(self, proposal: Proposal) -> None:
         page = self._book.get(proposal.feedback_on)
@@ -156,7 +234,7 @@ class _Curator:
         return (
             claim.about == own.about
             and normalise(claim.applies_when) == normalise(own.applies_when)
-            and all(same_topic(claim, rival.claim) for rival in rivals)
+            and all(same_topic([claim], rival.claims) for rival in rivals)
             and not any(
                 other is not page
                 and other.status is NoteStatus.ACTIVE
@@ -169,7 +247,9 @@ class _Curator:
         known = self._book.get(critique.target)
         if critique.relation is Relation.SAME and known is not None:
             return known
-        return self._book.new(note_id(proposal), proposal.claim)
+        page = self._book.new(note_id(proposal), proposal.claim)
+        page.wordings = proposal.wordings
+        return page
 
     def _rivals(self, page: Page, critique: Critique) -> list[Page]:
         """Active pages that cannot be true beside this one, and the one that replaced it."""
@@ -198,7 +278,7 @@ class _Curator:
     def _against(self, page: Page, rival: Page) -> Stand:
         """The later standing statement of equal or higher authority, on the same topic, holds."""
         ours, theirs = self._book.asserted(page), self._book.asserted(rival)
-        if not same_topic(page.claim, rival.claim) or ours is None or theirs == ours:
+        if not same_topic(page.claims, rival.claims) or ours is None or theirs == ours:
             return Stand.UNDECIDED
         if theirs is not None and ours < theirs:
             return Stand.EARLIER
@@ -220,7 +300,8 @@ class _Curator:
             target=critique.target or "the general rule",
             support=_support(page),
         )
-        change = Change(move.kind, move.code, reason, proposal.id)
+        named = tuple(rival.id for rival in rivals)
+        change = Change(move.kind, move.code, reason, proposal.id, named)
         if move.to is NoteStatus.SUPERSEDED:
             page.move(move.to, change, superseded_by=self._latest(rivals).id)
         else:
@@ -246,12 +327,36 @@ def _clearest(item: Proposal) -> tuple[wording.Rank, int, str, str]:
 
 
 def _support(page: Page) -> str:
-    events = len(page.evidence)
-    sessions = len({(e.scope, e.session) for e in page.evidence.values()})
-    return f"{events} events in {sessions} sessions"
+    for_it = [item for item in page.evidence.values() if item.weight > 0]
+    sessions = len({(item.scope, item.session) for item in for_it})
+    return f"{len(for_it)} events in {sessions} sessions"
 
 
 # ---------------------------------------------------------------------------- after the lessons
+
+
+def _unfold(book: Book, above: Sequence[Dossier]) -> None:
+    """Bring back copies that folded into a note above which was given up since.
+
+    One that was replaced above stays covered: what replaced it is the later word.
+    """
+    gone = {
+        found.note.id
+        for found in above
+        if found.note.status in _GIVEN_UP and not withdraw.withdrawn(found.evidence)
+    }
+    for page in book:
+        if page.status is NoteStatus.RETIRED and page.superseded_by in gone and page.evidence:
+            why = f"{page.superseded_by} is no longer in force above"
+            excluded = agreement(page.pieces).lost or any(
+                other.status is NoteStatus.ACTIVE and clash(other.claim, page.claim)
+                for other in book
+            )
+            back = book.enough(page) and not excluded
+            page.move(
+                NoteStatus.ACTIVE if back else NoteStatus.CANDIDATE,
+                Change(DeltaKind.RESTORE, "unfolded", why),
+            )
 
 
 def _fold(book: Book, above: Sequence[Dossier], judgements: Mapping[str, Judgement]) -> None:
@@ -275,33 +380,3 @@ def _fold(book: Book, above: Sequence[Dossier], judgements: Mapping[str, Judgeme
             where = upper[nearest].note.scope
             change = Change(DeltaKind.RETIRE, "folded", f"{where} says it for everyone: {nearest}")
             page.move(NoteStatus.RETIRED, change, superseded_by=nearest)
-
-
-def _sweep(book: Book, policy: Policy) -> None:
-    """Retire what faded below the floor; take from view what does more harm than it has support."""
-    for page in book:
-        if page.status not in _SHOWN:
-            continue
-        belief, harmed = book.belief(page), contested(page.pieces, page.helpful, page.harmful)
-        if belief < policy.signal.retire_below and not page.fresh:
-            code = "harmful" if harmed else "faded"
-            reason = f"confidence {belief:.2f} is below {policy.signal.retire_below:g}"
-            page.move(NoteStatus.RETIRED, Change(DeltaKind.RETIRE, code, reason))
-        elif harmed and page.status is NoteStatus.ACTIVE:
-            reason = f"{page.harmful} readers were harmed, more than speak for it"
-            page.move(NoteStatus.CANDIDATE, Change(DeltaKind.DEMOTE, "harmful", reason))
-
-
-def _folds(scope: Scope, book: Book) -> tuple[Scope, ...]:
-    """Scopes strictly below that said what is active here now, and the teams between."""
-    said: set[Scope] = set()
-    for page in book:
-        if page.status is not NoteStatus.ACTIVE or not page.changes:
-            continue
-        was_active = page.before is not None and page.before.status is NoteStatus.ACTIVE
-        # Who says again what is in force may have put it in words that their own night does not
-        # tie to the copy that folded: then it is a note of theirs once more.
-        spoke = page.fresh if was_active else page.evidence
-        said |= {evidence.scope for evidence in spoke.values()}
-    below = {part for path in said for part in path.lineage() if part != scope}
-    return tuple(sorted(part for part in below if scope.covers(part)))

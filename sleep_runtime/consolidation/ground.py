@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sleep_runtime.consolidation.words import content, mentions, says, stems, words
-from sleep_runtime.core.event import Trust
+from sleep_runtime.core.event import Role, Trust
 from sleep_runtime.core.ids import stable_id
 from sleep_runtime.core.observation import (
     Claim,
@@ -22,6 +22,9 @@ from sleep_runtime.core.observation import (
     Turn,
 )
 from sleep_runtime.core.policy import GeneratePolicy
+
+
+MAX_CAUSE_CHARS = 240
 
 
 class Observed(NamedTuple):
@@ -105,7 +108,7 @@ def _speaker(
     repeats what a tool printed speaks for the tool.
     """
     people = _of(cited, Trust.HUMAN)
-    if any(_carries(turn, claim) for turn in people):
+    if _carried(people, claim):
         return "", _Speaker(Trust.HUMAN, people)
     agents = _of(cited, Trust.AGENT)
     if not any(_carries(turn, claim) for turn in agents):
@@ -119,6 +122,14 @@ def _speaker(
 
 def _of(turns: Iterable[Turn], trust: Trust) -> tuple[Turn, ...]:
     return tuple(turn for turn in turns if turn.trust is trust)
+
+
+def _carried(turns: Sequence[Turn], claim: Claim) -> bool:
+    """True when one of a person's turns, or all that are cited together, say the statement."""
+    if any(_carries(turn, claim) for turn in turns):
+        return True
+    said = "\n".join(map(_said, turns))
+    return len(turns) > 1 and says(said, claim.statement) and mentions(said, claim.value)
 
 
 def _carries(turn: Turn, claim: Claim) -> bool:
@@ -140,8 +151,19 @@ def _observation(session: SessionInput, draft: Draft, speaker: _Speaker) -> Obse
         session=session.session,
         person=str(session.scope) if human else f"agent:{session.scope}",
         ts=max(turn.ts for turn in speaker.turns),
-        claim=draft.claim,
+        claim=draft.claim.model_copy(update={"corrects": _cause(session, evidence)}),
         durability=draft.durability,
         trust=speaker.trust,
         evidence=evidence,
     )
+
+
+def _cause(session: SessionInput, evidence: Sequence[str]) -> str:
+    """What an agent had last done or said before these turns, cut to length; "" for nothing."""
+    last = ""
+    for turn in (*session.context, *session.turns):
+        if turn.event_id in evidence:
+            break
+        if turn.role is Role.AGENT:
+            last = turn.text
+    return last[:MAX_CAUSE_CHARS]

@@ -2,7 +2,7 @@
 
 Sameness is not transitive: a chain of near-paraphrases may end at the opposite. So two groups join
 only along a pair judged the same, when no pair across them is known to be otherwise, and when
-those judged the same are not outnumbered by those kept apart.
+all pairs across them taken together speak for it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,20 @@ from sleep_runtime.consolidation.compare import (
     identical,
     name_of,
     names_of,
-    tie,
 )
-from sleep_runtime.consolidation.wording import Rank, complete, rank
+from sleep_runtime.consolidation.linkage import UNKNOWN, Link, joint, link
+from sleep_runtime.consolidation.wording import Agreed, Rank, complete, rank
 from sleep_runtime.consolidation.words import normalise
 from sleep_runtime.core.event import Trust
 from sleep_runtime.core.observation import Claim, Durability, Observation
 from sleep_runtime.core.proposal import Judgement
 
-Ties = dict[tuple[int, int], tuple[Tie, float]]
+Links = dict[tuple[int, int], Link]
+
+MAX_PASSES = 4
+"""Groups grow by joining, which may let others join: so often the pairs are gone through."""
+
+_FORBIDS = (Tie.EXCLUDES, Tie.SCOPED, Tie.UNSURE)
 
 
 class Unit:
@@ -67,9 +72,8 @@ def _clearest(item: Observation) -> tuple[bool, bool, bool, bool, str]:
 class Group:
     """Units that say the same in different words."""
 
-    def __init__(self, units: Sequence[Unit], links: Mapping[int, int]) -> None:
+    def __init__(self, units: Sequence[Unit]) -> None:
         self._units = units
-        self._links = links
 
     @property
     def observations(self) -> list[Observation]:
@@ -79,15 +83,16 @@ class Group:
 
     @property
     def claim(self) -> Claim:
-        """The clearest: what a person meant to last, to act on, complete, central, short."""
+        """The clearest: a person's, holding what all agree on, meant to last, to act on, short."""
+        agreed = Agreed([unit.claim for unit in self._units])
 
-        def clearest(unit: Unit) -> tuple[bool, bool, Rank, int, int, str, str]:
+        def clearest(unit: Unit) -> tuple[bool, float, bool, Rank, int, str, str]:
             claim = unit.claim
             return (
-                not unit.standing,
                 not unit.human,
+                agreed.missing(claim),
+                not unit.standing,
                 rank(claim, standing=unit.standing),
-                -self._links.get(id(unit), 0),
                 len(claim.statement),
                 claim.statement,
                 name_of(claim),
@@ -99,18 +104,21 @@ class Group:
 def group(observations: Iterable[Observation], judgements: Mapping[str, Judgement]) -> list[Group]:
     """Groups of observations that say the same, independent of the order they are given in."""
     units = _units(sorted(observations, key=lambda item: (item.ts, item.id)))
-    ties = _ties(units, judgements)
+    links = _links(units, judgements)
     members: dict[int, list[int]] = {index: [index] for index in range(len(units))}
     home = list(range(len(units)))
-    for left, right in _by_score(ties):
-        ours, theirs = home[left], home[right]
-        if ours != theirs and _may_join(members[ours], members[theirs], units, ties):
-            moved = members.pop(theirs)
-            members[ours] += moved
-            for index in moved:
-                home[index] = ours
-    links = _links(units, ties)
-    return [Group([units[i] for i in sorted(ids)], links) for _, ids in sorted(members.items())]
+    for _ in range(MAX_PASSES):
+        before = len(members)
+        for left, right in _likeliest_first(links):
+            ours, theirs = home[left], home[right]
+            if ours != theirs and _may_join(members[ours], members[theirs], units, links):
+                moved = members.pop(theirs)
+                members[ours] += moved
+                for index in moved:
+                    home[index] = ours
+        if len(members) == before:
+            break
+    return [Group([units[i] for i in sorted(ids)]) for _, ids in sorted(members.items())]
 
 
 def _units(observations: Iterable[Observation]) -> list[Unit]:
@@ -129,51 +137,40 @@ def _units(observations: Iterable[Observation]) -> list[Unit]:
     return units
 
 
-def _ties(units: Sequence[Unit], judgements: Mapping[str, Judgement]) -> Ties:
-    """The judged pairs among these units, the strictest answer where there are several."""
+def _links(units: Sequence[Unit], judgements: Mapping[str, Judgement]) -> Links:
+    """The judged pairs among these units; of several answers about one, the least likely."""
     where = {name_of(o.claim): i for i, unit in enumerate(units) for o in unit.observations}
     claims = {name_of(o.claim): o.claim for unit in units for o in unit.observations}
-    ties: Ties = {}
+    links: Links = {}
     for key in sorted(judgements):
         first, second = names_of(key)
         if first not in where or second not in where or where[first] == where[second]:
             continue
-        answer = tie(claims[first], claims[second], judgements), judgements[key].score
-        place = (min(where[first], where[second]), max(where[first], where[second]))
-        known = ties.get(place)
-        if known is None or known[0] is Tie.SAME:
-            ties[place] = answer
-    return ties
+        answer = link(claims[first], claims[second], judgements)
+        if answer is not None:
+            place = (min(where[first], where[second]), max(where[first], where[second]))
+            links[place] = min(links.get(place, answer), answer, key=lambda found: found.odds)
+    return links
 
 
-def _by_score(ties: Ties) -> list[tuple[int, int]]:
-    same = [(-score, place) for place, (answer, score) in ties.items() if answer is Tie.SAME]
+def _likeliest_first(links: Links) -> list[tuple[int, int]]:
+    same = [(-found.odds, place) for place, found in links.items() if found.tie is Tie.SAME]
     return [place for _, place in sorted(same)]
 
 
 def _may_join(
-    ours: Sequence[int], theirs: Sequence[int], units: Sequence[Unit], ties: Ties
+    ours: Sequence[int], theirs: Sequence[int], units: Sequence[Unit], links: Links
 ) -> bool:
-    same = apart = 0
+    """True when all that is known across the two speaks for one lesson, taken together."""
+    across: list[Link] = []
     for left, right in product(ours, theirs):
-        answer, _ = ties.get((min(left, right), max(left, right)), (None, 0.0))
-        if answer is None:
+        found = links.get((min(left, right), max(left, right)))
+        if found is None:
             one, other = units[left].claim, units[right].claim
             if not comparable(one, other) or clash(one, other):
                 return False
-        elif answer is Tie.SAME:
-            same += 1
-        elif answer is Tie.APART:
-            apart += 1
-        else:
+            found = UNKNOWN
+        elif found.tie in _FORBIDS:
             return False
-    return same >= apart
-
-
-def _links(units: Sequence[Unit], ties: Ties) -> dict[int, int]:
-    links: dict[int, int] = defaultdict(int)
-    for (left, right), (answer, _) in ties.items():
-        if answer is Tie.SAME:
-            links[id(units[left])] += 1
-            links[id(units[right])] += 1
-    return links
+        across.append(found)
+    return joint(across).tie is Tie.SAME

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from sleep_runtime.consolidation.group import Group, group
+from sleep_runtime.consolidation.group import Group, Unit, group
 from sleep_runtime.consolidation.signal import INTENT_WEIGHT
 from sleep_runtime.core.event import Trust
 from sleep_runtime.core.ids import stable_id
@@ -30,16 +30,20 @@ def propose(
     One-offs and untrusted words are grouped by themselves, so that they lend no weight to a lesson.
     """
     apart: dict[tuple[bool, bool], list[Observation]] = defaultdict(list)
+    withdrawn: list[Group] = []
     feedback: dict[tuple[str, bool, Trust], list[Observation]] = defaultdict(list)
     for item in _distinct(observations):
         if item.feedback_on:
             feedback[item.feedback_on, bool(item.helpful), item.trust].append(item)
+        elif item.durability is Durability.WITHDRAWN:
+            withdrawn += [Group([Unit(item)])] if may_climb(item, scope) else []
         elif may_climb(item, scope):
             key = item.durability is Durability.ONE_OFF, item.trust is Trust.UNTRUSTED
             apart[key].append(item)
     proposals = [
         _proposal(scope, found) for part in apart.values() for found in group(part, judgements)
     ]
+    proposals += [_proposal(scope, found) for found in withdrawn]
     proposals += [_feedback(scope, items) for items in feedback.values()]
     return sorted(proposals, key=lambda item: (max(e.ts for e in item.evidence), item.id))
 
@@ -95,8 +99,9 @@ def _wordings(found: Group) -> tuple[Claim, ...]:
 def _durability(observations: Iterable[Observation]) -> Durability:
     """Standing when a person said so; agents do not speak with standing intent."""
     observations = list(observations)
-    if all(item.durability is Durability.ONE_OFF for item in observations):
-        return Durability.ONE_OFF
+    for alone in (Durability.ONE_OFF, Durability.WITHDRAWN):
+        if all(item.durability is alone for item in observations):
+            return alone
     intent = [
         item.durability is Durability.STANDING and item.trust is Trust.HUMAN
         for item in observations

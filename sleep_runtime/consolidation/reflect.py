@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from sleep_runtime.consolidation import withdraw
 from sleep_runtime.consolidation.circle import Circle
 from sleep_runtime.consolidation.compare import Tie
 from sleep_runtime.consolidation.propose import may_climb_kind
@@ -70,9 +71,12 @@ def critique(
     """
     notes = {dossier.note.id: dossier for dossier in dossiers}
     places = _places([item for item in proposals if not item.feedback_on], notes, judgements)
+    lessons = [*withdraw.noted(dossiers), *_tonight(proposals, places)]
     critiques = []
     for proposal in proposals:
         place = places.get(proposal.id) or _feedback_place(proposal, notes)
+        if proposal.durability is Durability.WITHDRAWN:
+            place = _withdrawn_place(proposal, lessons, judgements)
         finding = _judge(proposal, notes.get(place.target), place, above_active, policy)
         critiques.append(
             Critique(
@@ -106,7 +110,7 @@ def _places(
     for item in lasting:
         excluded = {homes.get(other, "") for other in _with(tonight[item.id], Tie.EXCLUDES)}
         same = [key for key in _with(known[item.id], Tie.SAME) if key not in excluded]
-        same.sort(key=lambda key: (_LIVELIEST.index(notes[key].note.status), key))
+        same.sort(key=lambda key: _LIVELIEST.index(notes[key].note.status))
         homes[item.id] = same[0] if same else note_id(item)
     places = {
         item.id: _place(homes, item, known[item.id], tonight[item.id], notes) for item in lasting
@@ -116,7 +120,8 @@ def _places(
 
 
 def _may_last(proposal: Proposal) -> bool:
-    return proposal.durability is not Durability.ONE_OFF and proposal.trust is not Trust.UNTRUSTED
+    passing = proposal.durability in (Durability.ONE_OFF, Durability.WITHDRAWN)
+    return not passing and proposal.trust is not Trust.UNTRUSTED
 
 
 def _with(ties: Mapping[str, Tie], wanted: Tie) -> list[str]:
@@ -145,6 +150,22 @@ def _place(
     return _Place(Relation.CONTRADICTS if rivals else Relation.NEW, "", rivals)
 
 
+def _tonight(proposals: Sequence[Proposal], places: Mapping[str, _Place]) -> list[withdraw.Lesson]:
+    """What tonight's proposals may become, where it is no note yet."""
+    return [
+        withdraw.Lesson(note_id(item), False, item.claims)
+        for item in proposals
+        if _may_last(item) and not item.feedback_on and not places[item.id].target
+    ]
+
+
+def _withdrawn_place(
+    proposal: Proposal, lessons: Sequence[withdraw.Lesson], judgements: Mapping[str, Judgement]
+) -> _Place:
+    target = withdraw.meant(proposal, lessons, judgements)
+    return _Place(Relation.CONTRADICTS if target else Relation.UNRELATED, target, ())
+
+
 def _feedback_place(proposal: Proposal, notes: Mapping[str, Dossier]) -> _Place:
     here = proposal.feedback_on in notes
     return _Place(
@@ -168,6 +189,8 @@ def _judge(
         return _drop("untrusted", "said by a tool or a document, and by nobody who may be believed")
     if proposal.durability is Durability.ONE_OFF:
         return _drop("one_off", "said for this once only")
+    if proposal.durability is Durability.WITHDRAWN:
+        return _withdrawal(proposal, place.target)
     if not may_climb_kind(proposal):
         return _drop("preference", "a preference stays with its person")
     same = dossier if place.relation is Relation.SAME else None
@@ -190,6 +213,14 @@ def _weigh(proposal: Proposal, same: Dossier | None, policy: Policy) -> _Finding
     return _Finding(Worth.KEEP if found.met else Worth.WAIT, found.code, found.reason)
 
 
+def _withdrawal(proposal: Proposal, target: str) -> _Finding:
+    if not target:
+        return _drop("nothing_to_withdraw", "it takes back what no note clearly says")
+    if proposal.trust is not Trust.HUMAN:
+        return _drop("agents_only", "only a person takes a note back")
+    return _Finding(Worth.KEEP, "withdrawn", "a person takes it back")
+
+
 def _feedback(proposal: Proposal, dossier: Dossier | None) -> _Finding:
     if dossier is None:
         return _drop("not_here", "the note belongs to another scope")
@@ -208,7 +239,7 @@ def _nothing_new(
         return _drop("covered_above", "a note above says it already")
     if note.status is NoteStatus.QUARANTINED:
         return _drop("quarantined", "the note that says it waits for review")
-    events = {item.event_id for item in same.evidence}
+    events = {*same.undone, *(item.event_id for item in same.evidence)}
     if all(item.event_id in events for item in proposal.evidence):
         return _drop("already_known", "these events are counted already")
     if note.status is NoteStatus.ACTIVE and proposal.trust is not Trust.HUMAN:

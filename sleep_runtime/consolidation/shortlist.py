@@ -52,12 +52,19 @@ def shortlist(
     fresh = _unique(item.claim for item in observations if _matters(item))
     notes = _wordings(dossiers)
     known = _unique(dossier.note.claim for dossier in dossiers)
-    pairs = [
-        pair_of(*near) for near in _nearest(fresh, fresh, vectors, policy) if not identical(*near)
-    ]
+    pairs = pairs_of(fresh, vectors, policy)
     for near in _nearest(fresh, known, vectors, policy):
         pairs += _in_all_words(near, notes, policy)
     return _ordered(pairs)
+
+
+def pairs_of(
+    claims: Iterable[Claim], vectors: Mapping[str, bytes], policy: ReflectPolicy
+) -> list[ClaimPair]:
+    """Pairs among these claims, by key."""
+    known = _unique(claims)
+    near = _nearest(known, known, vectors, policy)
+    return _ordered(pair_of(*found) for found in near if not identical(*found))
 
 
 def fold_pairs(

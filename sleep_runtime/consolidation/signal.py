@@ -5,8 +5,10 @@ Recurrence is counted in distinct sessions, people and days; belief is a posteri
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
+from math import fsum, sqrt
 from typing import NamedTuple
 
 from sleep_runtime.core.event import Trust
@@ -17,9 +19,14 @@ from sleep_runtime.core.scope import Scope, Tier
 
 # How much a sighting weighs by whose word it is, and by whether it was meant to last.
 TRUST_WEIGHT = {Trust.HUMAN: 1.0, Trust.AGENT: 0.3, Trust.UNTRUSTED: 0.0}
-INTENT_WEIGHT = {Durability.STANDING: 1.0, Durability.UNCLEAR: 0.5, Durability.ONE_OFF: 0.0}
+INTENT_WEIGHT = {
+    Durability.STANDING: 1.0,
+    Durability.UNCLEAR: 0.5,
+    Durability.ONE_OFF: 0.0,
+    Durability.WITHDRAWN: 0.0,
+}
 # Each further sighting inside one session counts this much of the one before.
-REPEAT_WEIGHT = 0.5
+REPEAT_WEIGHT = 0.4
 # What one half-life without a sighting weighs against a note.
 SILENCE_WEIGHT = 0.5
 # A pattern only agents noticed may become knowledge, never a rule for people.
@@ -66,47 +73,66 @@ def support(evidence: Iterable[Evidence]) -> Support:
 
 def confidence(
     evidence: Iterable[Evidence],
-    helpful: int,
-    harmful: int,
+    votes: Iterable[Evidence],
     policy: SignalPolicy,
     now: datetime,
 ) -> float:
     """Belief in a note at ``now``, 0..1: the mean of a Beta posterior that forgets.
 
-        confidence = (a + F + helpful) / (a + b + F + helpful + A + harmful + s * q)
+        confidence = (a + F + V+) / (a + b + F + V+ + A + V- + s * q)
 
-        F     sum of |w| * trust * 0.5**rank * 2**(-age / H) over sightings for it; A: against it
-        a, b  the prior (``prior_for``, ``prior_against``);  H  ``half_life_days``
+        F     what speaks for it, A against it: over everybody who speaks, the sum of their
+              sessions, strongest first, the k-th divided by sqrt(k); a session is the sum of its
+              sightings, strongest first, each times r = 0.4 to the power of its rank
+        a sighting weighs |w| * trust * 2**(-age / H), age from its own time to ``now``
         w     intent: 1 standing, 0.5 unclear, < 0 against;  trust: 1 a person, 0.3 an agent, 0 else
-        rank  0, 1, 2 ... within one session: saying it again in one breath adds little
-        q     half-lives since the last sighting;  s = 0.5: silence is weak evidence against
+        V+/-  votes that it helped or did harm, each trust * 2**(-age / H)
+        a, b  the prior (``prior_for``, ``prior_against``);  H  ``half_life_days``
+        q     half-lives since the last sighting for it or vote that it helped;  s = 0.5: silence
+              is weak evidence against
 
-    Beta-Bernoulli posterior mean with exponential forgetting, after A. Josang and R. Ismail, "The
-    Beta Reputation System", 2002; silence as evidence is our addition, so that what nobody says any
-    more ends below a floor and not at the prior. At the defaults one standing sighting starts at
-    0.67 and reaches the floor of 0.2 after about six half-lives.
+    So belief grows with distinct people and with distinct sessions, and more with a new person than
+    with another session of the same one, whose words are not independent of each other.
+
+    The Beta posterior mean of weighted positive and negative reports with exponential forgetting,
+    after A. Josang and R. Ismail, "The Beta Reputation System", 2002. The discount of repeats, and
+    silence as evidence, are our additions: what nobody says any more ends below a floor and not
+    at the prior. At the defaults one standing sighting starts at 0.67 and reaches the floor of 0.2
+    after about six half-lives.
     """
-    ranks: dict[tuple[Scope, str], int] = {}
-    total_for = total_against = 0.0
-    last: datetime | None = None
-    for item in sorted(evidence, key=_strongest_first):
-        rank = ranks.get((item.scope, item.session), 0)
-        ranks[item.scope, item.session] = rank + 1
-        weight = abs(item.weight) * TRUST_WEIGHT[item.trust] * REPEAT_WEIGHT**rank
-        weight *= 0.5 ** _half_lives(item.ts, now, policy)
-        if item.weight > 0:
-            total_for += weight
-            last = max(last or item.ts, item.ts)
-        else:
-            total_against += weight
+    sightings, ballots = list(evidence), list(votes)
+    for_it = [item for item in sightings if item.weight > 0]
+    helped = [item for item in ballots if item.vote > 0]
+    harmed = [item for item in ballots if item.vote < 0]
+    last = max((item.ts for item in (*for_it, *helped)), default=None)
     silence = SILENCE_WEIGHT * _half_lives(last, now, policy) if last else 0.0
-    for_it = policy.prior_for + total_for + helpful
-    against = policy.prior_against + total_against + harmful + silence
-    return for_it / (for_it + against)
+    yes = _said(for_it, policy, now) + _voted(helped, policy, now)
+    no = _said([item for item in sightings if item.weight < 0], policy, now)
+    no += _voted(harmed, policy, now) + silence
+    prior = policy.prior_for + policy.prior_against
+    return (policy.prior_for + yes) / (prior + yes + no)
 
 
-def _strongest_first(item: Evidence) -> tuple[float, datetime, str]:
-    return -abs(item.weight) * TRUST_WEIGHT[item.trust], item.ts, item.event_id
+def _said(evidence: Iterable[Evidence], policy: SignalPolicy, now: datetime) -> float:
+    """What sightings on one side come to: repeats in a session, and of a speaker, count less."""
+    sessions: dict[tuple[str, Scope, str], list[float]] = defaultdict(list)
+    for item in evidence:
+        weight = abs(item.weight) * TRUST_WEIGHT[item.trust]
+        key = name_of(item.person), item.scope, item.session
+        sessions[key].append(weight * 0.5 ** _half_lives(item.ts, now, policy))
+    speakers: dict[str, list[float]] = defaultdict(list)
+    for (speaker, _, _), weights in sessions.items():
+        ranked = sorted(weights, reverse=True)
+        speakers[speaker].append(fsum(w * REPEAT_WEIGHT**rank for rank, w in enumerate(ranked)))
+    return fsum(
+        session / sqrt(rank)
+        for said in speakers.values()
+        for rank, session in enumerate(sorted(said, reverse=True), 1)
+    )
+
+
+def _voted(votes: Iterable[Evidence], policy: SignalPolicy, now: datetime) -> float:
+    return fsum(TRUST_WEIGHT[v.trust] * 0.5 ** _half_lives(v.ts, now, policy) for v in votes)
 
 
 def _half_lives(since: datetime, now: datetime, policy: SignalPolicy) -> float:
@@ -155,7 +181,7 @@ def bar_again(
 def _since(
     retired: Note | None, evidence: Sequence[Evidence], fresh: Collection[str]
 ) -> Sequence[Evidence]:
-    if retired is None:
+    if retired is None or never_held(retired):
         return evidence
     given_up = retired.valid_to or retired.recorded_at
     return [item for item in evidence if item.event_id in fresh or item.ts > given_up]
@@ -215,6 +241,61 @@ def asserted_at(
         if bar(since, scope, kind, policy).met:
             return moment
     return None
+
+
+def never_held(note: Note) -> bool:
+    """True for a note that was retired as a candidate, since nobody said it again.
+
+    It was not weighed and found too little, it only waited: all that speaks for it still counts,
+    so that expiring changes nothing about what comes into force later.
+    """
+    return note.status is NoteStatus.RETIRED and note.valid_to == note.valid_from
+
+
+def expired(evidence: Iterable[Evidence], policy: SignalPolicy, now: datetime) -> bool:
+    """True when nobody said it for ``candidate_days``; by when it was said, not when it arrived."""
+    last = max((item.ts for item in evidence if item.weight > 0), default=None)
+    return last is None or now - last >= timedelta(days=policy.candidate_days)
+
+
+def without(evidence: Iterable[Evidence], person: str) -> list[Evidence]:
+    """The evidence that is left when a person's words are taken away, in every team they were in.
+
+    ``person`` is a scope's path or its last part. What agents noted in that person's own scope is
+    theirs too: it was noted in their sessions.
+    """
+    name = name_of(person)
+    return [
+        item
+        for item in evidence
+        if name_of(item.person) != name
+        and not (item.scope.tier is Tier.INDIVIDUAL and name_of(item.scope) == name)
+    ]
+
+
+class Agreement(NamedTuple):
+    """Of the people who ever said a lesson: how many, and how many said otherwise since."""
+
+    people: int
+    left: int
+
+    @property
+    def lost(self) -> bool:
+        """True when more than half of them say otherwise now."""
+        return 2 * self.left > self.people
+
+
+def agreement(evidence: Iterable[Evidence]) -> Agreement:
+    """Who still says it: of everybody who said it, the last word counts."""
+    last: dict[str, Evidence] = {}
+    said: set[str] = set()
+    for item in sorted(evidence, key=lambda one: (one.ts, one.event_id)):
+        if item.trust is Trust.HUMAN and item.weight:
+            name = name_of(item.person)
+            last[name] = item
+            if item.weight > 0:
+                said.add(name)
+    return Agreement(len(said), sum(1 for name in said if last[name].weight < 0))
 
 
 def contested(evidence: Iterable[Evidence], helpful: int, harmful: int) -> bool:

@@ -2,8 +2,10 @@
 
     | the schedule                  | due                               | trigger |
     |-------------------------------|-----------------------------------|---------|
-    | has nothing pending           | never                             |         |
+    | has nothing pending, no notes | never                             |         |
+    | has nothing pending, but notes| its next fade slot                | fade    |
     | was requested by somebody     | now, no cool-down                 | manual  |
+    | has decisions of people to do | now, no cool-down: it is cheap    | review  |
     | has fold marks                | now, no cool-down: it is cheap    | fold    |
     | has a backlog over a limit    | now, not within the cool-down     | backlog |
     | has anything else pending     | its next cadence slot, not within | cadence |
@@ -24,13 +26,18 @@ from sleep_runtime.core.scope import Scope
 
 
 def plan_due(
-    schedule: Schedule, policy: TriggerPolicy, now: datetime
+    schedule: Schedule, policy: TriggerPolicy, now: datetime, *, fading: bool = False
 ) -> tuple[datetime | None, Trigger | None]:
-    """When the scope's next night is due and why; ``(None, None)`` when nothing is pending."""
+    """When the scope's next night is due and why; ``(None, None)`` when it never is.
+
+    ``fading``: the scope has notes that may fade, active ones or candidates.
+    """
     if schedule.idle:
-        return None, None
+        return (fade_slot(schedule, policy, now), Trigger.FADE) if fading else (None, None)
     if schedule.requested:
         return now, Trigger.MANUAL
+    if schedule.reviews:
+        return now, Trigger.REVIEW
     if schedule.folds:
         return now, Trigger.FOLD
     if backlogged(schedule, policy):
@@ -57,9 +64,18 @@ def cooled_down(schedule: Schedule, policy: TriggerPolicy) -> datetime | None:
 def cadence_slot(schedule: Schedule, policy: TriggerPolicy, now: datetime) -> datetime:
     """One jittered cadence after the last night, or after something began to wait."""
     anchor = schedule.last_run_at or schedule.pending_since or now
-    spread = 1.0 + policy.jitter * scope_offset(schedule.scope)
-    slot = anchor + timedelta(seconds=policy.cadence_s * spread)
+    slot = _jittered(schedule.scope, anchor, policy.cadence_s, policy)
     return max(slot, cooled_down(schedule, policy) or slot)
+
+
+def fade_slot(schedule: Schedule, policy: TriggerPolicy, now: datetime) -> datetime:
+    """When to look at notes nobody talks about: rarely, as they fade over months."""
+    return _jittered(schedule.scope, schedule.last_run_at or now, policy.fade_s, policy)
+
+
+def _jittered(scope: Scope, anchor: datetime, wait_s: float, policy: TriggerPolicy) -> datetime:
+    spread = 1.0 + policy.jitter * scope_offset(scope)
+    return anchor + timedelta(seconds=wait_s * spread)
 
 
 def scope_offset(scope: Scope) -> float:

@@ -7,11 +7,12 @@ the same and what else speaks for one of them decides.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from sleep_runtime.consolidation.words import mentions, words
+from sleep_runtime.consolidation.words import content, mentions, words
 from sleep_runtime.core.observation import Claim
 
 _CLAUSE = re.compile("[.,;:!?()\n]+|\\s[-\u2013\u2014]+\\s")
@@ -35,6 +36,21 @@ _BEFORE_NOUN = frozenset(_DETERMINERS.split())
 _VERBS = frozenset(_VERB_WORDS.split())
 _PERSONS = frozenset(("i", "we", "you", "they"))
 _BEFORE_VERB = frozenset(("always", "never", "not", "to", "please", "only"))
+
+
+class Agreed:
+    """What the wordings of one lesson agree on: the words that at least half of them hold."""
+
+    def __init__(self, claims: Sequence[Claim]) -> None:
+        held = Counter(root for claim in claims for root in content(claim.statement))
+        least = max(2, (len(claims) + 1) // 2)
+        self._roots = {root for root, times in held.items() if times >= least}
+
+    def missing(self, claim: Claim) -> float:
+        """The share of what is agreed on that a claim does not say, 0..1."""
+        if not self._roots:
+            return 0.0
+        return len(self._roots - content(claim.statement)) / len(self._roots)
 
 
 class Rank(NamedTuple):

@@ -33,6 +33,14 @@ where which while who will with would you your
 _FRAME = frozenset(_FRAME_WORDS.split())
 _SUFFIXES = (("ies", "y"), ("sses", "ss"), ("ing", ""), ("edly", ""), ("ed", ""), ("es", ""))
 _SHORTEST_STEM = 3
+# "One" is mostly no number: "this one", "one of them".
+_NUMBER_WORDS = """
+two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+seventeen eighteen nineteen twenty
+"""
+_SPELLED = {word: str(number) for number, word in enumerate(_NUMBER_WORDS.split(), start=2)}
+_SPELLED |= {"thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "ninety": "90"}
+_SPELLED |= {"hundred": "100", "twice": "2", "zero": "0"}
 _CACHED_CHARS = 400
 
 
@@ -72,17 +80,24 @@ def stems(text: str) -> frozenset[str]:
     return frozenset(stem(word) for word in words(text))
 
 
+def is_frame(word: str) -> bool:
+    """True for a word that carries no lesson by itself: grammar, frame, negation."""
+    return word in _FRAME or word in _NEGATIONS
+
+
 def content(text: str) -> frozenset[str]:
     """Stems of the words that carry the lesson, without grammar, frame words and negations."""
-    return frozenset(
-        stem(word) for word in words(text) if word not in _FRAME and word not in _NEGATIONS
-    )
+    return frozenset(stem(word) for word in words(text) if not is_frame(word))
 
 
 def numbers(text: str) -> frozenset[str]:
-    """The words with a digit in them; "1,000" and "1000" are one."""
+    """The words with a digit in them, and small numbers spelled out; "1,000" and "1000" are one."""
     plain = _THOUSANDS.sub("", text)
-    return frozenset(word for word in words(plain) if any(sign.isdigit() for sign in word))
+    return frozenset(
+        _SPELLED.get(word, word)
+        for word in words(plain)
+        if word in _SPELLED or any(sign.isdigit() for sign in word)
+    )
 
 
 def negated(text: str) -> bool:

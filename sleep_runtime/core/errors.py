@@ -7,6 +7,7 @@
     │   ├── InvalidScope
     │   └── InvalidConfig
     ├── NotFound                a named thing does not exist
+    ├── Conflict                it cannot be done as things stand
     ├── Overloaded              a bounded queue is full: retry later
     ├── StoreError              the journal, ledger or index could not do its work
     │   ├── StoreFull           no space left: nothing was acked
@@ -71,6 +72,10 @@ class InvalidConfig(InvalidInput):
 
 class NotFound(SleepRuntimeError):
     """There is no such thing."""
+
+
+class Conflict(SleepRuntimeError):
+    """It cannot be done as things stand."""
 
 
 class Overloaded(SleepRuntimeError):

@@ -38,7 +38,8 @@ class Evidence(BaseModel):
     """One event that speaks for (or, ``weight`` < 0, against) a note.
 
     A reader's feedback is kept here too, as a ``vote``: 1 helpful, -1 harmful. Its weight is 0, as
-    it supports nothing; it counts among the note's ``helpful`` or ``harmful``.
+    it supports nothing; it counts among the note's ``helpful`` or ``harmful``. What an undo took
+    back is ``undone``: it is known, and counts for nothing.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,6 +53,7 @@ class Evidence(BaseModel):
     trust: Trust
     weight: float = 1.0
     vote: int = Field(default=0, ge=-1, le=1)
+    undone: bool = False
 
 
 class Note(BaseModel):
@@ -112,7 +114,8 @@ class Dossier(BaseModel):
     """A note's newest revision with everything that speaks for it: what a decision is made on.
 
     ``wordings`` are the claims of the observations behind it, each once: the same lesson in the
-    words of everybody who said it, the note's own not among them.
+    words of everybody who said it, the note's own not among them. ``undone`` are the events that
+    spoke for it until an undo took that back: known, and counted for nothing.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -120,6 +123,7 @@ class Dossier(BaseModel):
     note: Note
     evidence: tuple[Evidence, ...] = ()
     wordings: tuple[Claim, ...] = ()
+    undone: tuple[str, ...] = ()
 
     @property
     def claims(self) -> tuple[Claim, ...]:

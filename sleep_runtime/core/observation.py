@@ -28,10 +28,16 @@ class Durability(StrEnum):
     STANDING = "standing"
     ONE_OFF = "one_off"
     UNCLEAR = "unclear"
+    WITHDRAWN = "withdrawn"
+    """It takes back what was said before, and puts nothing in its place."""
 
 
 class Claim(BaseModel):
-    """What is said, apart from who said it. ``value`` is the answer to (subject, aspect)."""
+    """What is said, apart from who said it. ``value`` is the answer to (subject, aspect).
+
+    ``corrects`` is what an agent had done or said just before, cut to length: not part of what is
+    claimed and never shown, but what tells the answer of a correction from its question.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,6 +48,7 @@ class Claim(BaseModel):
     value: str = Field(default="", max_length=200)
     applies_when: str = Field(default="", max_length=200)
     about: dict[str, str] = Field(default_factory=dict)
+    corrects: str = Field(default="", max_length=240)
 
 
 class Turn(BaseModel):

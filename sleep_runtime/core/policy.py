@@ -5,6 +5,8 @@ These models are sections of the configuration; decisions take them as arguments
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -25,6 +27,16 @@ class TriggerPolicy(_Section):
     )
     cooldown_s: float = Field(
         default=600.0, ge=0, description="shortest time between two nights of one scope"
+    )
+    fade_s: float = Field(
+        default=7 * 86_400.0,
+        gt=0,
+        description="a scope with notes and no news is looked at this often, so that they fade",
+    )
+    zero_effect_nights: int = Field(
+        default=3,
+        ge=1,
+        description="nights with input and without any change, in a row, that are worth a warning",
     )
 
 
@@ -60,6 +72,9 @@ class SignalPolicy(_Section):
     prior_against: float = Field(default=1.0, gt=0, description="beta of the Beta prior")
     half_life_days: float = Field(default=90.0, gt=0, description="evidence halves in this time")
     retire_below: float = Field(default=0.2, ge=0, le=1, description="confidence floor")
+    candidate_days: float = Field(
+        default=60.0, gt=0, description="a candidate nobody says again in this time is retired"
+    )
 
 
 class TierPolicy(_Section):
@@ -77,7 +92,34 @@ class ReflectPolicy(_Section):
     wordings: int = Field(
         default=6, gt=0, description="wordings of one note that a new claim is compared with"
     )
+    sure: float = Field(
+        default=0.8,
+        ge=0.5,
+        le=1,
+        description="share from which on the store's statistics answer without the engine",
+    )
     min_cosine: float = Field(default=0.35, ge=-1, le=1, description="below it, never compared")
+
+
+class CurationPolicy(_Section):
+    """Who decides what is in force."""
+
+    mode: Literal["auto", "review"] = Field(
+        default="auto",
+        description="auto: the night decides; review: nothing comes into force or ends without a "
+        "person",
+    )
+
+
+class BreakerPolicy(_Section):
+    """What one night may take out of view by its own decision."""
+
+    max_loss: float = Field(
+        default=0.25, ge=0, le=1, description="share of a scope's active notes a night may end"
+    )
+    min_notes: int = Field(
+        default=4, ge=1, description="scopes with fewer active notes have no breaker"
+    )
 
 
 class BudgetPolicy(_Section):
@@ -88,6 +130,9 @@ class BudgetPolicy(_Section):
     max_seconds: float = Field(default=3600.0, gt=0, description="wall clock")
     max_events: int = Field(default=20_000, gt=0, description="journal events read by one run")
     max_observations: int = Field(default=5_000, gt=0, description="observations taken by one run")
+    max_deltas: int = Field(
+        default=500, gt=0, description="notes one run changes; the rest waits for the next run"
+    )
 
 
 class Policy(_Section):
@@ -98,4 +143,6 @@ class Policy(_Section):
     signal: SignalPolicy = SignalPolicy()
     tiers: TierPolicy = TierPolicy()
     reflect: ReflectPolicy = ReflectPolicy()
+    curation: CurationPolicy = CurationPolicy()
+    breakers: BreakerPolicy = BreakerPolicy()
     budget: BudgetPolicy = BudgetPolicy()

@@ -25,8 +25,10 @@ from sleep_runtime.core.proposal import (
     Judgement,
     Proposal,
 )
+from sleep_runtime.core.review import Question, RememberedVerdict, Review, ReviewState, Ruling
 from sleep_runtime.core.run import Lease, Run, Schedule, Trigger
 from sleep_runtime.core.scope import Scope, Tier
+from sleep_runtime.core.undo import Undoing
 
 
 class Clock(Protocol):
@@ -124,11 +126,23 @@ class Mark(BaseModel):
     revision: int
 
 
+class Asked(BaseModel):
+    """What an engine answered, by pair key: remembered in the scope, so that it is asked once."""
+
+    model_config = ConfigDict(frozen=True)
+
+    engine: str = ""
+    judgements: dict[str, Judgement] = Field(default_factory=dict)
+
+
 class Commit(BaseModel):
     """Everything one run changes, in one transaction.
 
     ``vectors`` holds the embedding of each new or reworded statement, by note id. ``folds``
-    names the scopes below whose own copies may fold into what became active here.
+    names the scopes below whose own copies may fold into what became active here. ``questions``
+    go to people; ``applied`` are the reviews whose decision this run did, ``expired`` those whose
+    question is none any more. ``observed_upto`` is how far the observations of the run are done;
+    None: all of them.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -139,6 +153,21 @@ class Commit(BaseModel):
     folds: tuple[Scope, ...] = ()
     counts: dict[str, int] = Field(default_factory=dict)
     reason: str = ""
+    questions: tuple[Question, ...] = ()
+    applied: tuple[str, ...] = ()
+    expired: tuple[str, ...] = ()
+    asked: Asked = Asked()
+    observed_upto: int | None = None
+
+
+class Nearest(BaseModel):
+    """A note that waits, and what it lacks to come into force, in words and as a number."""
+
+    model_config = ConfigDict(frozen=True)
+
+    note: Note
+    missing: int
+    needs: str
 
 
 class NoteVector(BaseModel):
@@ -209,6 +238,36 @@ class LedgerReader(Protocol):
     def deltas(self, run_id: str) -> list[CommittedDelta]: ...
 
     def proposals(self, run_id: str) -> list[tuple[Proposal, Critique]]: ...
+
+    def reviews(
+        self,
+        scope: Scope | None = None,
+        *,
+        states: Sequence[ReviewState] | None = None,
+        limit: int = 1000,
+    ) -> list[Review]:
+        """Reviews of this scope and those below, oldest first; ``None``: in every state."""
+
+    def review(self, review_id: str) -> Review | None: ...
+
+    def waiting(self, scope: Scope) -> list[Review]:
+        """What a night of exactly this scope has to look at: its open reviews, and those that
+        were decided and not done yet."""
+
+    def verdicts(self, scope: Scope) -> list[RememberedVerdict]:
+        """What people of the scope's organisation said of pairs, in the order they said it."""
+
+    def judgements(self, scope: Scope, engine: str, keys: Sequence[str]) -> dict[str, Judgement]:
+        """What this engine answered in this scope about these pairs; unknown ones left out."""
+
+    def undoing(self, run_id: str, *, now: datetime) -> Undoing:
+        """What undoing the run at ``now`` would do. Writes nothing.
+
+        Raises ``NotFound``, and ``Conflict`` when it was undone, changed nothing, or is not over.
+        """
+
+    def reworded(self, undoing: Undoing) -> list[str]:
+        """The statements an undo brings back in other words than the notes have now."""
 
     def schedule(self, scope: Scope) -> Schedule | None: ...
 
@@ -313,8 +372,9 @@ class LedgerWriter(Protocol):
         *,
         counts: Mapping[str, int],
         now: datetime,
+        asked: Asked | None = None,
     ) -> Run:
-        """generated -> reflected."""
+        """generated -> reflected. What the engine was asked is remembered."""
 
     def commit(self, lease: Lease, run_id: str, commit: Commit, *, now: datetime) -> Run:
         """reflected -> committed: deltas, revisions, evidence, vectors, cursor, outbox, schedule.
@@ -333,6 +393,31 @@ class LedgerWriter(Protocol):
         """Stop where the run stands until after the cool-down. ``failed`` counts an attempt."""
 
     def abandon(self, lease: Lease, run_id: str, reason: str, *, now: datetime) -> Run: ...
+
+    def resolve(self, review_id: str, ruling: Ruling, *, by: str, now: datetime) -> Review:
+        """Keep a person's decision and the verdict in it; the scope is due to do it.
+
+        Deciding the same again changes nothing. Raises ``NotFound``, ``InvalidInput`` for a ruling
+        that does not answer the question, ``Conflict`` when it has expired or another was done.
+        """
+
+    def undo(
+        self,
+        run_id: str,
+        *,
+        owner: str,
+        cascade: bool,
+        vectors: Mapping[str, bytes],
+        vector_model: str,
+        now: datetime,
+    ) -> Undoing:
+        """Take a run back, by a run of its own that is committed and waits to be projected.
+
+        With ``cascade`` the later runs that built on it too; without, ``Conflict`` names them.
+        ``owner`` names this request: asking again for the same one gives the run it made.
+        ``vectors`` holds an embedding for each statement of ``LedgerReader.reworded``; raises
+        ``StaleRevision`` when one is missing. Raises what ``LedgerReader.undoing`` raises.
+        """
 
     def note_heads(self, heads: Sequence[ScopeHead], *, watermark: int, now: datetime) -> None:
         """Write what the journal holds into the schedules and move the watermark."""

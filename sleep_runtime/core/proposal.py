@@ -46,13 +46,18 @@ class ClaimPair(BaseModel):
 
 
 class Judgement(BaseModel):
-    """An engine's answer for one pair. A ``problem`` counts as *unrelated*: keep apart."""
+    """An answer for one pair. A ``problem`` counts as *unrelated*: keep apart.
+
+    ``same`` and ``excludes``, where they are given, are the probabilities behind the verdict.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     verdict: Verdict = Verdict.UNRELATED
     reason: str = ""
     score: float = Field(default=0.0, ge=0, le=1)
+    same: float | None = Field(default=None, ge=0, le=1)
+    excludes: float | None = Field(default=None, ge=0, le=1)
     problem: str = ""
 
 
@@ -145,7 +150,10 @@ class Delta(BaseModel):
 
 
 class CommittedDelta(BaseModel):
-    """A delta as the ledger remembers it."""
+    """A delta as the ledger remembers it.
+
+    ``restores`` is, in an undo, the revision that holds again; 0: there was no note before.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -158,3 +166,4 @@ class CommittedDelta(BaseModel):
     code: str
     reason: str
     at: datetime
+    restores: int | None = None

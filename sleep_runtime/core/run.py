@@ -34,6 +34,9 @@ class Trigger(StrEnum):
     BACKLOG = "backlog"
     MANUAL = "manual"
     FOLD = "fold"
+    FADE = "fade"
+    REVIEW = "review"
+    UNDO = "undo"
 
 
 class Lease(BaseModel):
@@ -68,6 +71,8 @@ class Run(BaseModel):
     by reason code, so that a run without effect explains itself. ``attempts`` counts failures since
     the last progress (a pinned answer, a step done). ``folds`` is how many fold marks
     of the schedule this run consumes; only a run with folds looks at the scopes above.
+    ``reviews`` is how many people's decisions it may find. ``undoes`` are the runs that a run of
+    trigger *undo* took back, ``undone_by`` the one that took this one back.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -86,10 +91,13 @@ class Run(BaseModel):
     journal: CursorRange = CursorRange()
     observations: CursorRange = CursorRange()
     folds: int = 0
+    reviews: int = 0
     counts: dict[str, int] = Field(default_factory=dict)
     usage: Usage = Usage()
     attempts: int = 1
     reason: str = ""
+    undoes: tuple[str, ...] = ()
+    undone_by: str = ""
 
 
 class Schedule(BaseModel):
@@ -105,6 +113,7 @@ class Schedule(BaseModel):
     observations_seen: int = 0
     observations_done: int = 0
     folds: int = 0
+    reviews: int = 0
     requested: str = ""
     pending_since: datetime | None = None
     last_run_at: datetime | None = None
@@ -125,5 +134,5 @@ class Schedule(BaseModel):
 
     @property
     def idle(self) -> bool:
-        """Nothing to do here: no event, no observation, no fold."""
-        return not (self.pending_events or self.pending_observations or self.folds)
+        """Nothing to do here: no event, no observation, no fold, no decision of a person."""
+        return not (self.pending_events or self.pending_observations or self.folds or self.reviews)

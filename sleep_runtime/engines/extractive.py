@@ -1,6 +1,7 @@
 """ExtractiveEngine: distils and compares without a writing model, from words and their places.
 
-Deterministic, offline, English. Sentences, cues and slots decide; an embedding may only confirm.
+Deterministic, offline, English. Sentences, cues and slots decide what is a lesson; whether two are
+the same is decided by rules and, where the embedder shows its model's tokens, by a trained head.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sleep_runtime.core.event import EventKind, Role, Trust
-from sleep_runtime.core.observation import Distillation, Draft, SessionInput, Turn, Usage
+from sleep_runtime.core.observation import Distillation, Draft, SessionInput, Usage
 from sleep_runtime.core.ports import Embedder
 from sleep_runtime.core.proposal import ClaimPair, Judgement
+from sleep_runtime.engines.judge.decide import PairJudge
+from sleep_runtime.engines.judge.reading import TokenEmbedder
+from sleep_runtime.engines.judge.weights import has_weights
 from sleep_runtime.engines.text.align import judge
-from sleep_runtime.engines.text.drafts import lessons
+from sleep_runtime.engines.text.turns import Said, said_in
 
-VERSION = 1
-_READ = frozenset({EventKind.MESSAGE, EventKind.CORRECTION, EventKind.FEEDBACK})
+VERSION = 2
+_KEPT_TOKENS = 32_768
+"""Of the texts embedded last, 25 MB: what is compared in a night was embedded just before."""
 
 
 class ExtractiveEngine:
@@ -30,10 +34,15 @@ class ExtractiveEngine:
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
+        self._trained: PairJudge | None = None
+        if isinstance(embedder, TokenEmbedder) and has_weights():
+            embedder.keep_states(_KEPT_TOKENS)
+            self._trained = PairJudge(embedder)
 
     @property
     def name(self) -> str:
-        return f"extractive-{VERSION}+{self._embedder.model}"
+        judged = f"judge-{self._trained.version}" if self._trained else "rules"
+        return f"extractive-{VERSION}+{judged}+{self._embedder.model}"
 
     @property
     def usage(self) -> Usage:
@@ -46,6 +55,8 @@ class ExtractiveEngine:
         return [self._compared(pair) for pair in pairs]
 
     def _compared(self, pair: ClaimPair) -> Judgement:
+        if self._trained is not None:
+            return self._trained.judge(pair)
         left, right = pair.left, pair.right
         return judge(left, right, lambda: self._cosine(left.statement, right.statement))
 
@@ -55,22 +66,11 @@ class ExtractiveEngine:
 
 
 def _distilled(session: SessionInput) -> Distillation:
-    drafts = [draft for turn in session.turns if _speaks(turn) for draft in _of_turn(turn)]
-    return Distillation(drafts=tuple(drafts))
+    return Distillation(drafts=tuple(_draft(said) for said in said_in(session.turns)))
 
 
-def _speaks(turn: Turn) -> bool:
-    return turn.role is Role.HUMAN and turn.trust is Trust.HUMAN and turn.kind in _READ
-
-
-def _of_turn(turn: Turn) -> list[Draft]:
-    found = lessons(turn.text, correction=turn.kind is EventKind.CORRECTION, about=turn.about)
-    return [
-        Draft(
-            claim=lesson.claim,
-            durability=lesson.durability,
-            evidence=(turn.event_id,),
-            why=lesson.why,
-        )
-        for lesson in found
-    ]
+def _draft(said: Said) -> Draft:
+    lesson = said.lesson
+    return Draft(
+        claim=lesson.claim, durability=lesson.durability, evidence=said.evidence, why=lesson.why
+    )

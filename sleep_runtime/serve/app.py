@@ -22,6 +22,7 @@ from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.serve.errors import status_of, too_large
 from sleep_runtime.serve.hot_path import HotPathParts, Reader
+from sleep_runtime.serve.people import People
 from sleep_runtime.telemetry.metrics import METRICS
 
 MAX_QUERY_CHARS = 4000
@@ -64,6 +65,20 @@ class FeedbackBody(_Body):
     text: str = Field(default="", max_length=4000)
 
 
+class UndoBody(_Body):
+    """What ``POST /v1/runs/{id}/undo`` takes."""
+
+    dry_run: bool = False
+    cascade: bool = False
+
+
+class ReviewBody(_Body):
+    """What ``POST /v1/reviews/{id}`` takes: a decision, and whose it is."""
+
+    decision: str = Field(min_length=1, max_length=50)
+    by: str = Field(default="a person", min_length=1, max_length=200)
+
+
 class RunsBody(_Body):
     """What ``POST /v1/runs`` takes: the part of the tree to consolidate now."""
 
@@ -80,6 +95,7 @@ def build_app(parts: HotPathParts) -> FastAPI:
     _add_capture(app, parts)
     _add_retrieval(app, reader)
     _add_nights(app, parts, reader)
+    _add_people(app, People(parts, reader))
     _add_health(app, parts)
     return app
 
@@ -237,6 +253,30 @@ def _add_nights(app: FastAPI, parts: HotPathParts, reader: Reader) -> None:
     async def rebuild() -> dict[str, int]:
         """Build a new generation of the index from the ledger and flip to it."""
         return await parts.repair("rebuild")
+
+
+def _add_people(app: FastAPI, people: People) -> None:
+    @app.post("/v1/runs/{run_id}/undo")
+    async def undo(run_id: str, body: UndoBody) -> dict[str, Any]:
+        """Restore the state before a run, by a run that can be undone itself.
+
+        409 names the later runs that built on it; ``cascade`` undoes these too.
+        """
+        return await people.undo(run_id, cascade=body.cascade, dry_run=body.dry_run)
+
+    @app.get("/v1/reviews")
+    async def reviews(
+        scope: str | None = None,
+        state: str = "open",
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> dict[str, Any]:
+        """What the Curator would not decide, at and below ``scope``, oldest first."""
+        return await run_in_threadpool(people.reviews, _scope(scope), state, limit=limit)
+
+    @app.post("/v1/reviews/{review_id}")
+    async def resolve(review_id: str, body: ReviewBody) -> dict[str, Any]:
+        """Decide one. The next night of its scope does it, and the verdict is remembered."""
+        return await people.resolve(review_id, body.decision, body.by)
 
 
 def _add_health(app: FastAPI, parts: HotPathParts) -> None:

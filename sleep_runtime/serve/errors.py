@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from sleep_runtime.core.errors import (
+    Conflict,
     InvalidInput,
     NotFound,
     Overloaded,
     RuntimeUnavailable,
     SleepRuntimeError,
+    StaleRevision,
     StoreError,
     StoreFull,
     TooLarge,
@@ -27,6 +29,8 @@ _STATUS: tuple[tuple[type[SleepRuntimeError], int], ...] = (
     (TooLarge, 413),
     (InvalidInput, 422),
     (NotFound, 404),
+    (Conflict, 409),
+    (StaleRevision, 409),
     (Overloaded, 429),
     (StoreFull, 507),
     (StoreError, 503),

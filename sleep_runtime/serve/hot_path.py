@@ -6,24 +6,29 @@ runs in Serve replicas; blocking reads go to threads, so that one slow search de
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sleep_runtime.capture.limits import CaptureLimits
 from sleep_runtime.core.errors import InvalidInput, NotFound
+from sleep_runtime.core.event import Trust
 from sleep_runtime.core.journal import AppendResult, JournalRow
-from sleep_runtime.core.note import Note, NoteStatus
+from sleep_runtime.core.note import Dossier, Evidence, Note, NoteStatus
 from sleep_runtime.core.ports import (
     Clock,
     Compiler,
+    Embedder,
     JournalReader,
     LedgerReader,
+    Nearest,
     ScoredNote,
 )
+from sleep_runtime.core.review import Review, Ruling
 from sleep_runtime.core.run import Run, RunState
 from sleep_runtime.core.scope import Scope
+from sleep_runtime.core.undo import Undoing
 from sleep_runtime.present.registry import get_compiler
 from sleep_runtime.present.search import Searcher
 
@@ -35,18 +40,24 @@ MAX_EXCERPTS = 20
 class HotPathParts:
     """What the hot path works with. The callables reach the owners of the stores.
 
-    ``request_night`` makes a scope due now; ``repair`` does ``reconcile`` or ``rebuild``;
-    ``gather_metrics`` returns Prometheus text of all processes.
+    ``request_night`` makes a scope due now; ``repair`` does ``reconcile`` or ``rebuild``.
+    ``undo`` takes a run back, with leave to cascade and vectors of what comes back reworded;
+    ``resolve`` keeps a decision; ``nearest`` says what waiting notes lack; ``gather_metrics``
+    returns Prometheus text of all processes.
     """
 
     append: Callable[[Sequence[JournalRow]], Awaitable[AppendResult]]
     request_night: Callable[[Scope | None], Awaitable[list[Scope]]]
     repair: Callable[[str], Awaitable[dict[str, int]]]
+    undo: Callable[[str, bool, Mapping[str, bytes]], Awaitable[Undoing]]
+    resolve: Callable[[str, Ruling, str], Awaitable[Review]]
+    nearest: Callable[[Sequence[Dossier]], list[Nearest]]
     gather_metrics: Callable[[], Awaitable[bytes]]
     ready: Callable[[], Awaitable[bool]]
     journal: JournalReader
     ledger: LedgerReader
     searcher: Searcher
+    embedder: Embedder
     compilers: dict[str, Compiler]
     redact: Callable[[str], str]
     clock: Clock
@@ -134,6 +145,7 @@ class Reader:
             "note": note.public(),
             "history": [revision.public() for revision in self._parts.ledger.history(note_id)],
             "excerpts": self._excerpts(note),
+            "counted": _counted(self._parts.ledger.evidence(note_id)),
         }
 
     def _excerpts(self, note: Note) -> list[dict[str, Any]]:
@@ -153,14 +165,18 @@ class Reader:
     def runs(self, scope: Scope | None, *, limit: int) -> list[dict[str, Any]]:
         if scope is not None:
             self.known(scope)
-        return [_run_json(run) for run in self._parts.ledger.runs(scope, limit=limit)]
+        return [run_json(run) for run in self._parts.ledger.runs(scope, limit=limit)]
 
     def run(self, run_id: str) -> dict[str, Any]:
         run = self._parts.ledger.run(run_id)
         if run is None:
             raise NotFound(f"there is no run {run_id!r}", field="id", mend="list them first")
         return {
-            "run": _run_json(run),
+            "run": run_json(run),
+            "nearest": [
+                {"note": one.note.public(), "missing": one.missing, "needs": one.needs}
+                for one in self._parts.nearest(self._parts.ledger.dossiers(run.scope))
+            ],
             "deltas": [
                 delta.model_dump(mode="json") for delta in self._parts.ledger.deltas(run_id)
             ],
@@ -214,8 +230,9 @@ class Reader:
             }
             if following and following.due_at
             else None,
-            "last_run": _run_json(last[0]) if last else None,
+            "last_run": run_json(last[0]) if last else None,
             "outbox": counts.get("outbox", 0),
+            "reviews": {"open": counts.get("reviews.open", 0)},
             "index": {"generation": parts.ledger.generation()},
             "quiet": not (
                 leases or unfinished or (following and following.due_at and following.due_at <= now)
@@ -223,5 +240,18 @@ class Reader:
         }
 
 
-def _run_json(run: Run) -> dict[str, Any]:
+def _counted(evidence: Sequence[Evidence]) -> dict[str, Any]:
+    """Who and what is behind a note: what counts for it, and how much was taken back."""
+    said = [item for item in evidence if item.weight > 0 and not item.undone]
+    days = sorted({item.ts.date().isoformat() for item in said})
+    return {
+        "people": sorted({item.person for item in said if item.trust is Trust.HUMAN}),
+        "sessions": sorted({item.session for item in said}),
+        "days": days,
+        "undone": sum(1 for item in evidence if item.undone),
+    }
+
+
+def run_json(run: Run) -> dict[str, Any]:
+    """A run in the public JSON contract."""
     return {**run.model_dump(mode="json"), "tier": run.scope.tier.label}

@@ -57,6 +57,8 @@ class LogEvent(StrEnum):
     RUN_ABANDONED = "run.abandoned", "a run was given up, with the reason"
     RUN_INTERRUPTED = "run.interrupted", "a run broke off; the next tick takes it up"
     RUN_DONE = "run.done", "a run is projected"
+    RUN_WITHOUT_EFFECT = "run.without_effect", "night after night input changes nothing"
+    RUN_STOPPED = "run.stopped", "a breaker kept notes that a night would have lost"
     BUDGET_SPENT = "budget.spent", "a run used up what it may use"
 
     # engines

@@ -97,6 +97,15 @@ class Metrics:
     )
     observations = Row(Counter, "sleep_observations_total", "Observations distilled.", ("tier",))
     deltas = Row(Counter, "sleep_deltas_total", "Committed changes of notes.", ("kind", "tier"))
+    without_effect = Row(
+        Counter,
+        "sleep_runs_without_effect_total",
+        "Runs that ended a row of nights with input and without any change.",
+        ("tier",),
+    )
+    breakers = Row(
+        Counter, "sleep_breakers_total", "Nights a breaker stopped.", ("breaker", "tier")
+    )
     dropped = Row(Counter, "sleep_dropped_total", "What a night did not keep, by code.", ("code",))
     pins = Row(Counter, "sleep_pins_total", "Model outputs remembered.", ("step",))
     lease_lost = Row(Counter, "sleep_lease_lost_total", "Scopes taken over while held.")

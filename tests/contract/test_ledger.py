@@ -46,11 +46,17 @@ from sleep_runtime.testing.contracts.ledger_bench import (
     note,
     observation,
 )
+from sleep_runtime.testing.contracts.ledger_fades import FadeContract
 from sleep_runtime.testing.contracts.ledger_notes import (
     DigestContract,
     NoteContract,
     OutboxContract,
     ScheduleContract,
+)
+from sleep_runtime.testing.contracts.ledger_people import (
+    JudgementContract,
+    ReviewContract,
+    UndoContract,
 )
 
 
@@ -77,6 +83,22 @@ def other(tmp_path: Path) -> Iterator[LedgerBench]:
 
 
 class TestLeases(LeaseContract):
+    pass
+
+
+class TestFades(FadeContract):
+    pass
+
+
+class TestUndo(UndoContract):
+    pass
+
+
+class TestReviews(ReviewContract):
+    pass
+
+
+class TestJudgements(JudgementContract):
     pass
 
 

@@ -229,7 +229,7 @@ def test_version_is_the_package_s(run: Run) -> None:
     assert run("--version") == (0, f"sleep-runtime {__version__}\n", "")
 
 
-@pytest.mark.parametrize("later", ["review", "erase", "undo", "keys", "backup"])
+@pytest.mark.parametrize("later", ["erase", "undo", "keys", "backup"])
 def test_what_does_not_exist_yet_is_absent(run: Run, later: str) -> None:
     result = run(later)
     assert result.code == 2
@@ -653,7 +653,7 @@ def test_runs_show_explains_counts_changes_and_critiques(run: Run, runtime: Fake
     text = run("runs", "show", "run_1").out
     for said in (
         "night 4 of acme/banking",
-        "       3  drop: one off",
+        "       3  dropped: said for this once only",
         "add        note_1 revision 1",
         "because two people",
         "keep, new: recurs",

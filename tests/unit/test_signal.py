@@ -45,7 +45,13 @@ def seen(
 
 
 def belief(*evidence: Evidence, day: float = 0, helpful: int = 0, harmful: int = 0) -> float:
-    return confidence(evidence, helpful, harmful, SIGNAL, START + timedelta(days=day))
+    votes = [ballot(1, n) for n in range(helpful)] + [ballot(-1, n) for n in range(harmful)]
+    return confidence(evidence, votes, SIGNAL, START + timedelta(days=day))
+
+
+def ballot(vote: int, n: int = 0, day: float = 0, trust: Trust = Trust.HUMAN) -> Evidence:
+    piece = seen(day, weight=0.0, session=f"v{vote}{n}", n=n, trust=trust)
+    return piece.model_copy(update={"vote": vote})
 
 
 def test_one_standing_word_of_a_person_starts_at_two_thirds() -> None:

@@ -124,6 +124,36 @@ def judge(left: Claim, right: Claim, cosine: Cosine) -> Judgement:
     return found
 
 
+def barred(left: Claim, right: Claim) -> bool:
+    """True where no likeness of words counts: other facets, or other conditions."""
+    if _facet_gate(left, right):
+        return True
+    return not _alike(read(left).when, read(right).when)
+
+
+def at_odds(left: Claim, right: Claim) -> str:
+    """Why two claims cannot be one, however alike they sound; "" when nothing speaks against it."""
+    a, b = read(left), read(right)
+    numbers_a, numbers_b = _numbers(a), _numbers(b)
+    if not (numbers_a <= numbers_b or numbers_b <= numbers_a):
+        return f"figures differ: {_quoted(numbers_a ^ numbers_b)}"
+    if a.negated != b.negated:
+        return "one forbids, the other does not"
+    if _reordered(a, b):
+        return "the same words the other way round"
+    if (a.rejected & b.value - b.rejected) - a.value or (
+        b.rejected & a.value - a.rejected
+    ) - b.value:
+        return "one says what the other rejects"
+    if opposed(a.tokens - b.tokens, b.tokens - a.tokens):
+        return f"opposites: {_quoted(a.tokens ^ b.tokens)}"
+    return ""
+
+
+def _numbers(reading: Reading) -> frozenset[str]:
+    return frozenset(token for token in reading.tokens if is_number(token))
+
+
 def _facet_gate(left: Claim, right: Claim) -> str:
     for key in sorted(left.about.keys() & right.about.keys()):
         if left.about[key].casefold().strip() != right.about[key].casefold().strip():
@@ -214,7 +244,7 @@ def _swapped(
     if not only_a or not only_b:
         return None
     if (
-        _opposed(only_a, only_b)
+        opposed(only_a, only_b)
         and _overlap(common, only_a - _picked(only_a), only_b - _picked(only_b)) >= 0.5
     ):
         return _excludes(f"{_quoted(only_a)} and {_quoted(only_b)} cannot both hold", 0.85)
@@ -228,7 +258,8 @@ def _picked(only: frozenset[str]) -> frozenset[str]:
     return frozenset(word for word in only if any(word == pair[0] for pair in _OPPOSITES))
 
 
-def _opposed(only_a: frozenset[str], only_b: frozenset[str]) -> bool:
+def opposed(only_a: frozenset[str], only_b: frozenset[str]) -> bool:
+    """True when one side alone holds a word and the other its opposite."""
     return any((one, other) in _OPPOSITES for one in only_a for other in only_b)
 
 

@@ -271,9 +271,7 @@ def _facet_words(about: dict[str, str]) -> set[str]:
 def _without_facet_topic(text: str, about: dict[str, str]) -> str:
     """ "for Northwind we …" without the facet, which the claim carries beside the statement."""
     for value in about.values():
-        spoken = (
-            re.escape(value).replace(r"\-", "[- _]").replace("_", "[- _]").replace(r"\ ", "[- _]")
-        )
+        spoken = re.sub(r"(?:\\\\?[-_ ])+", "[- _]", re.escape(value))
         text = re.sub(
             rf"\b(?:for|at|on|in|with)\s+(?:the\s+)?{spoken}(?:'s)?\b(?:\s+(?:account|client|"
             rf"customer|team|project|deck|repo))?[,:]?\s*|\A{spoken}\s*:\s*",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
@@ -14,9 +15,24 @@ from sleep_runtime.core.policy import TriggerPolicy
 from sleep_runtime.core.ports import Commit, NoteVector
 from sleep_runtime.core.proposal import Delta
 from sleep_runtime.core.run import Lease, Run, RunState
-from sleep_runtime.stores.ledger import meta, observations, outbox, rows, runs, schedules
+from sleep_runtime.stores.ledger import (
+    meta,
+    observations,
+    opinions,
+    outbox,
+    reviews,
+    rows,
+    runs,
+    schedules,
+)
 from sleep_runtime.stores.ledger.schedules import Entry
-from sleep_runtime.stores.ledger.schema import deltas, newest, note_evidence, notes
+from sleep_runtime.stores.ledger.schema import (
+    deltas,
+    evidence_changes,
+    newest,
+    note_evidence,
+    notes,
+)
 
 _NEWEST = insert(newest)
 _MOVE_NEWEST = _NEWEST.on_conflict_do_update(
@@ -26,7 +42,26 @@ _MOVE_NEWEST = _NEWEST.on_conflict_do_update(
 _EVIDENCE = insert(note_evidence)
 _WEIGH_EVIDENCE = _EVIDENCE.on_conflict_do_update(
     index_elements=["note_id", "event_id", "observation_id"],
-    set_={"weight": _EVIDENCE.excluded.weight},
+    set_={name: _EVIDENCE.excluded[name] for name in ("weight", "undone")},
+)
+_KEY = ("note_id", "event_id", "observation_id")
+_THIS_PIECE = [note_evidence.c[name] == sa.bindparam(f"of_{name}") for name in _KEY]
+# What a piece of evidence was before a run changed it for the first time.
+_WAS = (
+    insert(evidence_changes)
+    .from_select(
+        ["run_id", *_KEY, "weight", "undone"],
+        sa.select(
+            sa.bindparam("by_run", type_=sa.Text),
+            *(note_evidence.c[name] for name in (*_KEY, "weight", "undone")),
+        ).where(*_THIS_PIECE),
+    )
+    .on_conflict_do_nothing(index_elements=["run_id", *_KEY])
+)
+_WEIGH = (
+    sa.update(note_evidence)
+    .where(*_THIS_PIECE)
+    .values(weight=sa.bindparam("new_weight"), undone=sa.bindparam("new_undone"))
 )
 
 
@@ -54,13 +89,17 @@ def commit(
         updated_at=now,
     )
     if changes:
-        _write(tx, done, changes)
+        write(tx, done, changes)
         outbox.mark(tx, revisions)
         meta.bump(tx, [str(run.scope)])
     _write_vectors(tx, what, revisions)
-    runs.move_cursors(tx, run.scope, journal=0, observed=run.observations.upto)
+    observed = run.observations.upto if what.observed_upto is None else what.observed_upto
+    runs.move_cursors(tx, run.scope, journal=0, observed=observed)
     _mark_folds(tx, run, what, now=now, policy=policy)
-    _close_schedule(tx, run, now=now, policy=policy)
+    reviews.close(tx, run, what.applied, what.expired)
+    reviews.ask(tx, run, what.questions, now=now)
+    opinions.remember(tx, run.scope, what.asked, now=now)
+    _close_schedule(tx, run, observed, now=now, policy=policy)
     return done
 
 
@@ -102,11 +141,21 @@ def _revisions(tx: sa.Connection, note_ids: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def _write(tx: sa.Connection, run: Run, changes: Sequence[Delta]) -> None:
+def write(
+    tx: sa.Connection,
+    run: Run,
+    changes: Sequence[Delta],
+    restores: Sequence[int] | None = None,
+) -> None:
+    """Write changes of a committed run; in an undo each with the revision that it restores."""
+    back: Sequence[int | None] = restores or [None] * len(changes)
     tx.execute(sa.insert(notes), [rows.note_values(delta.note) for delta in changes])
     tx.execute(
         sa.insert(deltas),
-        [rows.delta_values(run, ordinal, delta) for ordinal, delta in enumerate(changes)],
+        [
+            rows.delta_values(run, ordinal, delta, revision)
+            for ordinal, (delta, revision) in enumerate(zip(changes, back, strict=True))
+        ],
     )
     heads = {delta.note.id: delta.note for delta in changes}
     tx.execute(
@@ -116,18 +165,37 @@ def _write(tx: sa.Connection, run: Run, changes: Sequence[Delta]) -> None:
             for n in heads.values()
         ],
     )
-    _write_evidence(tx, changes)
+    _write_evidence(tx, run, changes)
 
 
-def _write_evidence(tx: sa.Connection, changes: Sequence[Delta]) -> None:
+def _write_evidence(tx: sa.Connection, run: Run, changes: Sequence[Delta]) -> None:
     """Evidence named again counts with its newest weight, once."""
     values = [
-        rows.evidence_values(delta.note.id, evidence)
+        rows.evidence_values(delta.note.id, evidence, run.id)
         for delta in changes
         for evidence in delta.evidence
     ]
     if values:
+        tx.execute(_WAS, [_piece(value, run.id) for value in values])
         tx.execute(_WEIGH_EVIDENCE, values)
+
+
+def weigh(tx: sa.Connection, run_id: str, pieces: Sequence[Mapping[str, Any]]) -> None:
+    """Give stored evidence these weights, and remember for the run what it was before."""
+    if not pieces:
+        return
+    tx.execute(_WAS, [_piece(row, run_id) for row in pieces])
+    tx.execute(
+        _WEIGH,
+        [
+            {**_piece(row, run_id), "new_weight": row["weight"], "new_undone": row["undone"]}
+            for row in pieces
+        ],
+    )
+
+
+def _piece(row: Mapping[str, Any], run_id: str) -> dict[str, Any]:
+    return {"by_run": run_id, **{f"of_{name}": row[name] for name in _KEY}}
 
 
 def _write_vectors(tx: sa.Connection, what: Commit, revisions: Mapping[str, int]) -> None:
@@ -145,15 +213,18 @@ def _write_vectors(tx: sa.Connection, what: Commit, revisions: Mapping[str, int]
     )
 
 
-def _close_schedule(tx: sa.Connection, run: Run, *, now: datetime, policy: TriggerPolicy) -> None:
+def _close_schedule(
+    tx: sa.Connection, run: Run, observed: int, *, now: datetime, policy: TriggerPolicy
+) -> None:
     """What the run consumed is done; what arrived meanwhile, or was too much for it, stays."""
-    left = observations.pending(tx, run.scope, after=run.observations.upto)
+    left = observations.pending(tx, run.scope, after=max(observed, run.observations.after))
 
     def close(entry: Entry) -> Entry:
         was = entry.schedule
         closed = runs.anew(entry).having(
             observations_done=was.observations_seen - left,
             folds=max(0, was.folds - run.folds),
+            reviews=max(0, was.reviews - run.reviews),
             last_run_at=now,
             pending_since=None,
         )

@@ -31,6 +31,7 @@ _NOTES = tuple(
     for column in notes.c
     if column.name not in ("recorded_at", "valid_from", "valid_to", "confidence")
 )
+_EVIDENCE = tuple(column for column in note_evidence.c if column.name != "run_id")
 _DELTAS = (deltas.c.note_id, deltas.c.revision, deltas.c.kind, deltas.c.code, deltas.c.reason)
 _OBSERVATIONS = tuple(
     column for column in observations.c if column.name not in ("seq", "org", "team")
@@ -51,7 +52,7 @@ def _records(tx: sa.Connection) -> Iterator[list[Any]]:
     confidence = sa.func.round(notes.c.confidence, 6)
     yield from _rows(tx, "note", sa.select(*_NOTES, confidence), notes.primary_key.columns)
     yield from _rows(tx, "delta", sa.select(*_DELTAS), _DELTAS)
-    evidence = sa.select(note_evidence)
+    evidence = sa.select(*_EVIDENCE)
     yield from _rows(tx, "evidence", evidence, note_evidence.primary_key.columns)
     yield from _rows(tx, "observation", sa.select(*_OBSERVATIONS), [observations.c.id])
     for row in tx.execute(sa.select(cursors).order_by(cursors.c.scope)).all():

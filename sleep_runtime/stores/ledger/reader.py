@@ -18,13 +18,26 @@ from sleep_runtime.core.errors import StoreError
 from sleep_runtime.core.note import Dossier, Evidence, Note, NoteStatus
 from sleep_runtime.core.observation import Claim, Observation
 from sleep_runtime.core.ports import Cursors, Mark, NoteVector, Pending, Pin
-from sleep_runtime.core.proposal import CommittedDelta, Critique, Proposal
+from sleep_runtime.core.proposal import CommittedDelta, Critique, Judgement, Proposal
+from sleep_runtime.core.review import RememberedVerdict, Review, ReviewState
 from sleep_runtime.core.run import Lease, Run, Schedule
 from sleep_runtime.core.scope import Scope, Tier
-from sleep_runtime.stores.ledger import meta, rows, runs, schedules, schema, totals
+from sleep_runtime.core.undo import Undoing
+from sleep_runtime.stores.ledger import (
+    meta,
+    opinions,
+    reviews,
+    rows,
+    runs,
+    schedules,
+    schema,
+    totals,
+    undoing,
+)
 from sleep_runtime.stores.ledger.digest import digest_of
 from sleep_runtime.stores.ledger.revision import check_at_head
 from sleep_runtime.stores.ledger.schema import observed_below, under
+from sleep_runtime.stores.ledger.undoing import reworded
 from sleep_runtime.stores.sqlite import reader_engine, store_errors
 
 T = TypeVar("T")
@@ -223,6 +236,40 @@ class SqliteLedgerReader:
         of_run = sa.select(table).where(table.c.run_id == run_id).order_by(table.c.ordinal)
         return self._all(of_run, rows.judged)
 
+    # ------------------------------------------------------------------------ people
+
+    def reviews(
+        self,
+        scope: Scope | None = None,
+        *,
+        states: Sequence[ReviewState] | None = None,
+        limit: int = 1000,
+    ) -> list[Review]:
+        return self._all(reviews.query(scope, states=states).limit(limit), rows.review)
+
+    def review(self, review_id: str) -> Review | None:
+        named = sa.select(schema.reviews).where(schema.reviews.c.id == review_id)
+        return self._one(named, rows.review)
+
+    def waiting(self, scope: Scope) -> list[Review]:
+        return self._all(reviews.waiting(scope), rows.review)
+
+    def verdicts(self, scope: Scope) -> list[RememberedVerdict]:
+        with self._read() as tx:
+            return opinions.said(tx, scope)
+
+    def judgements(self, scope: Scope, engine: str, keys: Sequence[str]) -> dict[str, Judgement]:
+        with self._read() as tx:
+            return opinions.answered(tx, scope, engine, keys)
+
+    def undoing(self, run_id: str, *, now: datetime) -> Undoing:
+        with self._read() as tx:
+            return undoing.look(tx, run_id, now=now)
+
+    def reworded(self, undoing: Undoing) -> list[str]:
+        with self._read() as tx:
+            return reworded(tx, undoing)
+
     # ------------------------------------------------------------------------ schedules, outbox
 
     def schedule(self, scope: Scope) -> Schedule | None:
@@ -282,7 +329,8 @@ def _claims_of(observation_ids: Sequence[str]) -> sa.Select[Any]:
 
 def _first_said(evidence: Sequence[Evidence]) -> list[str]:
     """The first observations behind a note: however often it was said, a bounded number."""
-    return list(dict.fromkeys(item.observation_id for item in evidence))[:MAX_WORDINGS]
+    for_it = [item.observation_id for item in evidence if item.weight > 0]
+    return list(dict.fromkeys(for_it))[:MAX_WORDINGS]
 
 
 def _dossier(note: Note, evidence: Sequence[Evidence], claims: Mapping[str, Claim]) -> Dossier:
@@ -291,7 +339,12 @@ def _dossier(note: Note, evidence: Sequence[Evidence], claims: Mapping[str, Clai
         claim = claims.get(name)
         if claim is not None and claim != note.claim and claim not in wordings:
             wordings.append(claim)
-    return Dossier(note=note, evidence=tuple(evidence), wordings=tuple(wordings))
+    return Dossier(
+        note=note,
+        evidence=tuple(item for item in evidence if not item.undone),
+        wordings=tuple(wordings),
+        undone=tuple(item.event_id for item in evidence if item.undone),
+    )
 
 
 def due_query(now: datetime, *, limit: int) -> sa.Select[Any]:

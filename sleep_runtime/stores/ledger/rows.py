@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -10,8 +11,10 @@ import sqlalchemy as sa
 from sleep_runtime.core.note import Evidence, Note
 from sleep_runtime.core.observation import Observation
 from sleep_runtime.core.ports import NoteVector, Pin
-from sleep_runtime.core.proposal import CommittedDelta, Critique, Delta, Proposal
+from sleep_runtime.core.proposal import CommittedDelta, Critique, Delta, Judgement, Proposal
+from sleep_runtime.core.review import RememberedVerdict, Review
 from sleep_runtime.core.run import CursorRange, Lease, Run, Schedule
+from sleep_runtime.core.scope import Scope
 from sleep_runtime.stores.ledger import schema
 
 Row = sa.Row[Any]
@@ -76,8 +79,8 @@ def note(row: Row) -> Note:
     return Note(id=values.pop("note_id"), **values)
 
 
-def evidence_values(note_id: str, evidence: Evidence) -> Values:
-    """A row of ``note_evidence``."""
+def evidence_values(note_id: str, evidence: Evidence, run_id: str) -> Values:
+    """A row of ``note_evidence``, brought by a run."""
     return {
         "note_id": note_id,
         "event_id": evidence.event_id,
@@ -89,13 +92,15 @@ def evidence_values(note_id: str, evidence: Evidence) -> Values:
         "trust": evidence.trust.value,
         "weight": evidence.weight,
         "vote": evidence.vote,
+        "undone": evidence.undone,
+        "run_id": run_id,
     }
 
 
 def evidence(row: Row) -> Evidence:
     """Evidence, apart from the note it is for."""
     values = row._asdict()
-    del values["note_id"]
+    del values["note_id"], values["run_id"]
     return Evidence(**values)
 
 
@@ -144,10 +149,13 @@ def run_values(run: Run) -> Values:
         "observations_after": run.observations.after,
         "observations_upto": run.observations.upto,
         "folds": run.folds,
+        "reviews": run.reviews,
         "counts": run.counts,
         "usage": run.usage.model_dump(mode="json"),
         "attempts": run.attempts,
         "reason": run.reason,
+        "undoes": list(run.undoes),
+        "undone_by": run.undone_by,
     }
 
 
@@ -161,7 +169,7 @@ def run(row: Row) -> Run:
     return Run(**values)
 
 
-def delta_values(run: Run, ordinal: int, delta: Delta) -> Values:
+def delta_values(run: Run, ordinal: int, delta: Delta, restores: int | None = None) -> Values:
     """A row of ``deltas``, at the instant the run was committed."""
     return {
         "run_id": run.id,
@@ -173,6 +181,7 @@ def delta_values(run: Run, ordinal: int, delta: Delta) -> Values:
         "code": delta.code,
         "reason": delta.reason,
         "at": run.updated_at,
+        "restores": restores,
     }
 
 
@@ -210,6 +219,55 @@ def schedule(row: Row) -> Schedule:
     """A schedule without the ledger's own columns."""
     mapping = row._asdict()
     return Schedule(**{name: mapping[name] for name in SCHEDULE_FIELDS})
+
+
+def review_values(review: Review) -> Values:
+    """A row of ``reviews``."""
+    return {
+        **review.model_dump(mode="json", exclude={"created_at", "at"}),
+        "kind": review.question.kind.value,
+        "created_at": review.created_at,
+        "at": review.at,
+    }
+
+
+def review(row: Row) -> Review:
+    """A question and its answer."""
+    values = row._asdict()
+    del values["kind"]
+    return Review(**values)
+
+
+def verdict_values(verdict: RememberedVerdict) -> Values:
+    """A row of ``verdicts``; the ledger gives it its seq."""
+    return {**verdict.model_dump(mode="json", exclude={"at"}), "at": verdict.at}
+
+
+def verdict(row: Row) -> RememberedVerdict:
+    """What a person said of a pair."""
+    values = row._asdict()
+    del values["seq"]
+    return RememberedVerdict(**values)
+
+
+def judgement_values(
+    scope: Scope, engine: str, key: str, judgement: Judgement, at: datetime
+) -> Values:
+    """A row of ``judgements``."""
+    return {
+        "scope": str(scope),
+        "engine": engine,
+        "pair_key": key,
+        "verdict": judgement.verdict.value,
+        "score": judgement.score,
+        "reason": judgement.reason,
+        "at": at,
+    }
+
+
+def judgement(row: Row) -> Judgement:
+    """An engine's answer, apart from the pair."""
+    return Judgement(verdict=row.verdict, score=row.score, reason=row.reason)
 
 
 def lease(row: Row) -> Lease:

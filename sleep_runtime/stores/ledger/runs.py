@@ -15,15 +15,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
+from sleep_runtime.consolidation.triggers import plan_due
 from sleep_runtime.core.errors import NotFound, StoreError
 from sleep_runtime.core.ids import stable_id
 from sleep_runtime.core.observation import Observation
 from sleep_runtime.core.policy import TriggerPolicy
-from sleep_runtime.core.ports import Cursors, Pin
+from sleep_runtime.core.ports import Asked, Cursors, Pin
 from sleep_runtime.core.proposal import Critique, Proposal
 from sleep_runtime.core.run import CursorRange, Lease, Run, RunState, Schedule, Trigger
 from sleep_runtime.core.scope import Scope
-from sleep_runtime.stores.ledger import leases, observations, rows, schedules
+from sleep_runtime.stores.ledger import leases, observations, opinions, rows, schedules
 from sleep_runtime.stores.ledger.schedules import Entry
 from sleep_runtime.stores.ledger.schema import cursors, pins, proposals, runs
 
@@ -125,12 +126,12 @@ def plan(
     """The scope's unfinished run, resumed, or a new one, or None when nothing is pending."""
     leases.check(tx, lease)
     schedules.covers(requested, lease.scope)  # refuses what is no scope
-    last = _last(tx, lease.scope)
-    if last is not None and not last.state.terminal:
-        return _resume(tx, last, lease, now=now)
+    newest = last(tx, lease.scope)
+    if newest is not None and not newest.state.terminal:
+        return _resume(tx, newest, lease, now=now)
     (entry,) = schedules.load(tx, [lease.scope])
     done = cursors_of(tx, lease.scope)
-    number = last.number + 1 if last else 1
+    number = newest.number + 1 if newest else 1
     run = Run(
         id=stable_id("run", lease.scope, str(number)),
         scope=lease.scope,
@@ -145,8 +146,9 @@ def plan(
         journal=CursorRange(after=done.journal, upto=max(done.journal, journal_upto)),
         observations=CursorRange(after=done.observations, upto=done.observations),
         folds=entry.schedule.folds,
+        reviews=entry.schedule.reviews,
     )
-    if _nothing_pending(tx, run):
+    if _nothing_pending(tx, run) and not _time_to_fade(run, entry):
         _rest(tx, entry, policy=policy, now=now)
         return None
     values = rows.run_values(run) | {"max_observations": max_observations}
@@ -154,7 +156,8 @@ def plan(
     return run
 
 
-def _last(tx: sa.Connection, scope: Scope) -> Run | None:
+def last(tx: sa.Connection, scope: Scope) -> Run | None:
+    """The newest run of exactly this scope."""
     newest_first = sa.select(runs).where(runs.c.scope == str(scope)).order_by(runs.c.number.desc())
     row = tx.execute(newest_first.limit(1)).first()
     return rows.run(row) if row else None
@@ -180,19 +183,32 @@ def _nothing_pending(tx: sa.Connection, run: Run) -> bool:
     return (
         run.journal.empty
         and not run.folds
+        and not run.reviews
         and observations.end(tx, run.scope, after=after, limit=1) == after
     )
 
 
+def _time_to_fade(run: Run, entry: Entry) -> bool:
+    """True for a run that has nothing to read and comes to let notes fade, as it was due to."""
+    due = entry.schedule.due_at
+    return (
+        run.trigger is Trigger.FADE and entry.fading and due is not None and due <= run.planned_at
+    )
+
+
 def _rest(tx: sa.Connection, entry: Entry, *, policy: TriggerPolicy, now: datetime) -> None:
-    """Nothing is left to do, whatever the totals say: not due until something new is noted."""
+    """Nothing is left to do, whatever the totals say: not due until something new is noted.
+
+    Or until its notes may have faded.
+    """
     was = entry.schedule
     if was == Schedule(scope=was.scope):
         return
-    cleared: dict[str, Any] = dict.fromkeys(("due_at", "trigger"))
+    nothing = Schedule(scope=was.scope, last_run_at=was.last_run_at)
+    due, trigger = plan_due(nothing, policy, now, fading=entry.fading)
     caught_up = entry.having(observations_done=was.observations_seen, requested="")
     settled = schedules.settle(caught_up, busy=False, policy=policy, now=now)
-    schedules.save(tx, [settled.having(**cleared)])
+    schedules.save(tx, [settled.having(due_at=due, trigger=trigger)])
 
 
 # ---------------------------------------------------------------------------- steps
@@ -295,6 +311,7 @@ def reflected(
     *,
     counts: Mapping[str, int],
     now: datetime,
+    asked: Asked | None = None,
 ) -> Run:
     """generated -> reflected: what was proposed and what was thought of it."""
     run = held(tx, lease, run_id)
@@ -303,6 +320,8 @@ def reflected(
     values = [rows.judged_values(run_id, ordinal, one) for ordinal, one in enumerate(judged)]
     if values:
         tx.execute(sa.insert(proposals), values)
+    if asked is not None:
+        opinions.remember(tx, run.scope, asked, now=now)
     return change(
         tx,
         run,

@@ -20,11 +20,12 @@ from sqlalchemy.dialects.sqlite import insert
 
 from sleep_runtime.consolidation.triggers import plan_due
 from sleep_runtime.core.journal import ScopeHead
+from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.policy import TriggerPolicy
 from sleep_runtime.core.run import Run, RunState, Schedule, Trigger
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.stores.ledger import rows
-from sleep_runtime.stores.ledger.schema import runs, schedules, under
+from sleep_runtime.stores.ledger.schema import newest, runs, schedules, under
 
 EVERYTHING = "*"
 UNFINISHED = tuple(state.value for state in RunState if not state.terminal)
@@ -32,6 +33,16 @@ NOT_IDLE = sa.or_(
     schedules.c.events_seen != schedules.c.events_done,
     schedules.c.observations_seen != schedules.c.observations_done,
     schedules.c.folds != 0,
+    schedules.c.reviews != 0,
+)
+# Notes that may fade: one probe of an index for each scope, however many notes it has.
+_FADING = (
+    sa.exists()
+    .where(
+        newest.c.scope == schedules.c.scope,
+        newest.c.status.in_([NoteStatus.ACTIVE.value, NoteStatus.CANDIDATE.value]),
+    )
+    .label("fading")
 )
 _INSERT = insert(schedules)
 _SAVE = _INSERT.on_conflict_do_update(
@@ -42,10 +53,11 @@ _SAVE = _INSERT.on_conflict_do_update(
 
 @dataclass(frozen=True)
 class Entry:
-    """A schedule with the ledger's own brake on it."""
+    """A schedule with the ledger's own brake on it; ``fading``: the scope has notes in view."""
 
     schedule: Schedule
     not_before: datetime | None = None
+    fading: bool = False
 
     def having(self, **fields: Any) -> Entry:
         """The entry with some fields of its schedule replaced."""
@@ -60,8 +72,8 @@ def load(tx: sa.Connection, scopes: Iterable[Scope]) -> list[Entry]:
     wanted = list(scopes)
     known: dict[str, Entry] = {}
     for batch in rows.batches([str(scope) for scope in wanted]):
-        for row in tx.execute(sa.select(schedules).where(schedules.c.scope.in_(batch))):
-            known[row.scope] = Entry(rows.schedule(row), row.not_before)
+        for row in tx.execute(sa.select(schedules, _FADING).where(schedules.c.scope.in_(batch))):
+            known[row.scope] = Entry(rows.schedule(row), row.not_before, bool(row.fading))
     return [known.get(str(scope)) or Entry(Schedule(scope=scope)) for scope in wanted]
 
 
@@ -84,7 +96,7 @@ def busy(tx: sa.Connection) -> set[Scope]:
 def settle(entry: Entry, *, busy: bool, policy: TriggerPolicy, now: datetime) -> Entry:
     """The entry with its due time brought up to date with everything else in it."""
     was = entry.schedule
-    due, trigger = plan_due(was, policy, now)
+    due, trigger = plan_due(was, policy, now, fading=entry.fading)
     if busy:
         due = min(now, was.due_at or now)
         trigger = Trigger.MANUAL if was.requested else was.trigger or trigger or Trigger.CADENCE
@@ -96,7 +108,8 @@ def settle(entry: Entry, *, busy: bool, policy: TriggerPolicy, now: datetime) ->
     if entry.not_before:
         due = max(due, entry.not_before)
     since = None if was.idle else was.pending_since or now
-    return entry.having(due_at=due, trigger=trigger, pending_since=since)
+    asked = "" if trigger is Trigger.FADE else was.requested
+    return entry.having(due_at=due, trigger=trigger, pending_since=since, requested=asked)
 
 
 def revise(

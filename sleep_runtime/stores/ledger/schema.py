@@ -165,6 +165,22 @@ note_evidence = sa.Table(
     _text("trust"),
     sa.Column("weight", sa.Float, nullable=False),
     _integer("vote"),
+    sa.Column("undone", sa.Boolean, nullable=False),
+    # The run that brought it: taking that run back takes this back.
+    _text("run_id"),
+    sa.Index("ix_note_evidence_run_id", "run_id"),
+)
+
+# What evidence was before a run changed it. New evidence was nothing before and is not in here.
+evidence_changes = sa.Table(
+    "evidence_changes",
+    metadata,
+    _text("run_id", primary_key=True),
+    _text("note_id", primary_key=True),
+    _text("event_id", primary_key=True),
+    _text("observation_id", primary_key=True),
+    sa.Column("weight", sa.Float, nullable=False),
+    sa.Column("undone", sa.Boolean, nullable=False),
 )
 
 note_vectors = sa.Table(
@@ -196,10 +212,13 @@ runs = sa.Table(
     _integer("observations_upto"),
     _integer("max_observations"),
     _integer("folds"),
+    _integer("reviews"),
     _json("counts"),
     _json("usage"),
     _integer("attempts"),
     _text("reason"),
+    _json("undoes"),
+    _text("undone_by"),
     sa.Index("ix_runs_scope_number", "scope", "number", unique=True),
     sa.Index("ix_runs_state", "state", "scope"),
     sa.Index("ix_runs_planned_at", "planned_at"),
@@ -217,7 +236,57 @@ deltas = sa.Table(
     _text("code"),
     _text("reason"),
     _instant("at"),
+    sa.Column("restores", sa.BigInteger, nullable=True),
     sa.Index("ix_deltas_note_id", "note_id", "revision"),
+)
+
+reviews = sa.Table(
+    "reviews",
+    metadata,
+    _text("id", primary_key=True),
+    _text("scope"),
+    _text("kind"),
+    _json("question"),
+    _text("run_id"),
+    _instant("created_at"),
+    _text("state"),
+    sa.Column("decision", sa.Text),
+    _text("by"),
+    _instant("at", nullable=True),
+    _text("applied_by"),
+    sa.Index("ix_reviews_scope", "scope", "state"),
+    sa.Index("ix_reviews_state", "state", "created_at"),
+)
+
+# What people said of two claims: the newest word on a pair holds, in the order of seq.
+verdicts = sa.Table(
+    "verdicts",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    _text("org"),
+    _text("pair_key"),
+    _json("left"),
+    _json("right"),
+    _text("verdict"),
+    _text("by"),
+    sa.Column("score", sa.Float, nullable=False),
+    _text("reason"),
+    _instant("at"),
+    sa.Index("ix_verdicts_org", "org", "seq"),
+    sqlite_autoincrement=True,
+)
+
+# What an engine answered about a pair in a scope: it is not asked again.
+judgements = sa.Table(
+    "judgements",
+    metadata,
+    _text("scope", primary_key=True),
+    _text("engine", primary_key=True),
+    _text("pair_key", primary_key=True),
+    _text("verdict"),
+    sa.Column("score", sa.Float, nullable=False),
+    _text("reason"),
+    _instant("at"),
 )
 
 proposals = sa.Table(
@@ -257,6 +326,7 @@ schedules = sa.Table(
     _integer("observations_seen"),
     _integer("observations_done"),
     _integer("folds"),
+    _integer("reviews"),
     _text("requested"),
     _instant("pending_since", nullable=True),
     _instant("last_run_at", nullable=True),

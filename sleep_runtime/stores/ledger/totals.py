@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.ports import Pending
+from sleep_runtime.core.review import ReviewState
 from sleep_runtime.core.scope import Scope, Tier
 from sleep_runtime.stores.ledger import meta, schema
 from sleep_runtime.stores.ledger.schedules import NOT_IDLE, UNFINISHED
@@ -27,6 +28,8 @@ _COUNTED = {
     "deltas": schema.deltas,
     "proposals": schema.proposals,
     "schedules": schema.schedules,
+    "reviews": schema.reviews,
+    "judgements": schema.judgements,
     "outbox": schema.outbox,
 }
 # These belong to the scope of their note or run. Evidence has a scope too: where it was said.
@@ -43,6 +46,12 @@ def counts(tx: sa.Connection, within: Scope | None) -> dict[str, int]:
     status = schema.newest.c.status
     by_status = _narrowed(sa.select(status, sa.func.count().label("number")), schema.newest, within)
     found = {row.status: row.number for row in tx.execute(by_status.group_by(status))}
+    open_reviews = sa.select(sa.func.count()).where(
+        schema.reviews.c.state == ReviewState.OPEN.value
+    )
+    counted["reviews.open"] = tx.execute(
+        _narrowed(open_reviews, schema.reviews, within)
+    ).scalar_one()
     return counted | {f"notes.{s.value}": found.get(s.value, 0) for s in NoteStatus}
 
 

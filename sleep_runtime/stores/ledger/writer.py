@@ -20,11 +20,22 @@ from sleep_runtime.core.errors import StoreBusy, StoreError
 from sleep_runtime.core.journal import ScopeHead
 from sleep_runtime.core.observation import Observation
 from sleep_runtime.core.policy import TriggerPolicy
-from sleep_runtime.core.ports import Commit, Mark, NoteVector, Pin
+from sleep_runtime.core.ports import Asked, Commit, Mark, NoteVector, Pin
 from sleep_runtime.core.proposal import Critique, Proposal
+from sleep_runtime.core.review import Review, Ruling
 from sleep_runtime.core.run import Lease, Run, Trigger
 from sleep_runtime.core.scope import Scope
-from sleep_runtime.stores.ledger import commits, leases, meta, outbox, runs, schedules
+from sleep_runtime.core.undo import Undoing
+from sleep_runtime.stores.ledger import (
+    commits,
+    leases,
+    meta,
+    outbox,
+    reviews,
+    runs,
+    schedules,
+    undoing,
+)
 from sleep_runtime.stores.ledger.reader import SqliteLedgerReader
 from sleep_runtime.stores.ledger.revision import bring_to_head
 from sleep_runtime.stores.sqlite import CHECKOUT_TIMEOUT_S, store_errors, writer_engine
@@ -169,9 +180,10 @@ class SqliteLedger:
         *,
         counts: Mapping[str, int],
         now: datetime,
+        asked: Asked | None = None,
     ) -> Run:
         with self._write() as tx:
-            return runs.reflected(tx, lease, run_id, judged, counts=counts, now=now)
+            return runs.reflected(tx, lease, run_id, judged, counts=counts, now=now, asked=asked)
 
     def commit(self, lease: Lease, run_id: str, commit: Commit, *, now: datetime) -> Run:
         with self._write() as tx:
@@ -192,6 +204,34 @@ class SqliteLedger:
     def abandon(self, lease: Lease, run_id: str, reason: str, *, now: datetime) -> Run:
         with self._write() as tx:
             return runs.abandon(tx, lease, run_id, reason, now=now, policy=self._policy)
+
+    # ------------------------------------------------------------------------ people
+
+    def resolve(self, review_id: str, ruling: Ruling, *, by: str, now: datetime) -> Review:
+        with self._write() as tx:
+            return reviews.resolve(tx, review_id, ruling, by=by, now=now, policy=self._policy)
+
+    def undo(
+        self,
+        run_id: str,
+        *,
+        owner: str,
+        cascade: bool,
+        vectors: Mapping[str, bytes],
+        vector_model: str,
+        now: datetime,
+    ) -> Undoing:
+        with self._write() as tx:
+            return undoing.undo(
+                tx,
+                run_id,
+                owner=owner,
+                cascade=cascade,
+                vectors=vectors,
+                vector_model=vector_model,
+                now=now,
+                policy=self._policy,
+            )
 
     # ------------------------------------------------------------------------ schedules
 

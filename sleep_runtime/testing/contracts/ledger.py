@@ -137,7 +137,7 @@ class RunContract:
         schedule = bench.reader.schedule(ANA)
         assert schedule is not None
         assert schedule.idle
-        assert schedule.due_at is None
+        assert schedule.trigger is Trigger.FADE
 
     def test_nothing_pending_is_no_run_and_no_longer_due(self, bench: LedgerBench) -> None:
         assert bench.try_plan(bench.lease(NEXT_DOOR)) is None

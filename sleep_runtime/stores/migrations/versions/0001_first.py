@@ -19,9 +19,13 @@ def upgrade() -> None:
     _newest()
     _scope_versions()
     _note_evidence()
+    _evidence_changes()
     _note_vectors()
     _runs()
     _deltas()
+    _reviews()
+    _verdicts()
+    _judgements()
     _proposals()
     _cursors()
     _leases()
@@ -125,7 +129,23 @@ def _note_evidence() -> None:
         sa.Column("trust", sa.Text(), nullable=False),
         sa.Column("weight", sa.Float(), nullable=False),
         sa.Column("vote", sa.BigInteger(), nullable=False),
+        sa.Column("undone", sa.Boolean(), nullable=False),
+        sa.Column("run_id", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("note_id", "event_id", "observation_id"),
+    )
+    op.create_index("ix_note_evidence_run_id", "note_evidence", ["run_id"])
+
+
+def _evidence_changes() -> None:
+    op.create_table(
+        "evidence_changes",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("note_id", sa.Text(), nullable=False),
+        sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("observation_id", sa.Text(), nullable=False),
+        sa.Column("weight", sa.Float(), nullable=False),
+        sa.Column("undone", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("run_id", "note_id", "event_id", "observation_id"),
     )
 
 
@@ -160,10 +180,13 @@ def _runs() -> None:
         sa.Column("observations_upto", sa.BigInteger(), nullable=False),
         sa.Column("max_observations", sa.BigInteger(), nullable=False),
         sa.Column("folds", sa.BigInteger(), nullable=False),
+        sa.Column("reviews", sa.BigInteger(), nullable=False),
         sa.Column("counts", sa.Text(), nullable=False),
         sa.Column("usage", sa.Text(), nullable=False),
         sa.Column("attempts", sa.BigInteger(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("undoes", sa.Text(), nullable=False),
+        sa.Column("undone_by", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_runs_planned_at", "runs", ["planned_at"])
@@ -183,9 +206,63 @@ def _deltas() -> None:
         sa.Column("code", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("restores", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("run_id", "ordinal"),
     )
     op.create_index("ix_deltas_note_id", "deltas", ["note_id", "revision"])
+
+
+def _reviews() -> None:
+    op.create_table(
+        "reviews",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("question", sa.Text(), nullable=False),
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("decision", sa.Text(), nullable=True),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=True),
+        sa.Column("applied_by", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_reviews_scope", "reviews", ["scope", "state"])
+    op.create_index("ix_reviews_state", "reviews", ["state", "created_at"])
+
+
+def _verdicts() -> None:
+    op.create_table(
+        "verdicts",
+        sa.Column("seq", sa.Integer(), nullable=False, autoincrement=True),
+        sa.Column("org", sa.Text(), nullable=False),
+        sa.Column("pair_key", sa.Text(), nullable=False),
+        sa.Column("left", sa.Text(), nullable=False),
+        sa.Column("right", sa.Text(), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("score", sa.Float(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("seq"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_verdicts_org", "verdicts", ["org", "seq"])
+
+
+def _judgements() -> None:
+    op.create_table(
+        "judgements",
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("engine", sa.Text(), nullable=False),
+        sa.Column("pair_key", sa.Text(), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("score", sa.Float(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("scope", "engine", "pair_key"),
+    )
 
 
 def _proposals() -> None:
@@ -231,6 +308,7 @@ def _schedules() -> None:
         sa.Column("observations_seen", sa.BigInteger(), nullable=False),
         sa.Column("observations_done", sa.BigInteger(), nullable=False),
         sa.Column("folds", sa.BigInteger(), nullable=False),
+        sa.Column("reviews", sa.BigInteger(), nullable=False),
         sa.Column("requested", sa.Text(), nullable=False),
         sa.Column("pending_since", sa.BigInteger(), nullable=True),
         sa.Column("last_run_at", sa.BigInteger(), nullable=True),

@@ -1,0 +1,1 @@
+"""Training and measuring of the intent head: what a person's turn is."""

@@ -1,0 +1,1 @@
+"""The pairwise decision *same / excludes / unrelated*, measured on labelled pairs."""

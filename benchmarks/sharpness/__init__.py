@@ -1,0 +1,1 @@
+"""Sharpness: is what was learned right, and only that? ``scripts/bench sharpness``."""

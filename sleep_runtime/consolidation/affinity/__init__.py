@@ -1,0 +1,1 @@
+"""How near two claims are, by the store's own statistics: what everybody else's words say."""

@@ -1,0 +1,121 @@
+"""Withdraw: which note a person takes back, and whether their word is enough for it.
+
+Who takes something back seldom says it again: the words name the subject, not the answer. So the
+note meant is the one about the same things that the words come nearest to, if it stands out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from statistics import fmean
+from typing import NamedTuple
+
+from sleep_runtime.consolidation.compare import comparable, pair_of, same_facets
+from sleep_runtime.consolidation.signal import name_of
+from sleep_runtime.consolidation.words import content, stems
+from sleep_runtime.core.event import Trust
+from sleep_runtime.core.note import Dossier, Evidence, NoteStatus
+from sleep_runtime.core.observation import Claim
+from sleep_runtime.core.policy import Policy
+from sleep_runtime.core.proposal import Judgement, Proposal
+from sleep_runtime.core.scope import Scope, Tier
+
+AGAINST = -2.0
+"""The weight of a withdrawal as evidence: more than of somebody who says otherwise."""
+NEAR_ENOUGH = 0.25
+"""Least nearness of the note that is meant, 0..1."""
+STANDS_OUT = 1.3
+"""So many times nearer than the next note the one that is meant has to be."""
+
+_SHOWN = (NoteStatus.ACTIVE, NoteStatus.CANDIDATE)
+
+
+class Lesson(NamedTuple):
+    """What may be taken back: a note, or what tonight's proposals will become."""
+
+    note_id: str
+    active: bool
+    claims: tuple[Claim, ...]
+
+
+def noted(dossiers: Iterable[Dossier]) -> list[Lesson]:
+    """The notes in force or waiting."""
+    return [
+        Lesson(found.note.id, found.note.status is NoteStatus.ACTIVE, found.claims)
+        for found in dossiers
+        if found.note.status in _SHOWN
+    ]
+
+
+def meant(
+    proposal: Proposal, lessons: Iterable[Lesson], judgements: Mapping[str, Judgement]
+) -> str:
+    """The id of the note that is taken back; "" when none stands out."""
+    near = [
+        (_nearness(proposal.claim, lesson.claims, judgements), lesson.active, lesson.note_id)
+        for lesson in lessons
+        if _about_the_same(proposal.claim, lesson.claims[0])
+    ]
+    near.sort(reverse=True)
+    if not near or near[0][0] < NEAR_ENOUGH:
+        return ""
+    rivals = [found for found in near[1:] if found[1] or not near[0][1]]
+    if rivals and near[0][0] < STANDS_OUT * rivals[0][0]:
+        return ""
+    return near[0][2]
+
+
+def _about_the_same(claim: Claim, other: Claim) -> bool:
+    return comparable(claim, other) and same_facets(claim, other)
+
+
+def _nearness(
+    claim: Claim, wordings: Sequence[Claim], judgements: Mapping[str, Judgement]
+) -> float:
+    """How likely both are on one question, by the judged pairs and the words they share, 0..1."""
+    judged = [
+        found
+        for other in wordings
+        if (found := judgements.get(pair_of(claim, other).key)) and not found.problem
+    ]
+    shares = [min(1.0, (j.same or 0.0) + (j.excludes or 0.0)) for j in judged if j.same is not None]
+    said = content(claim.statement) - stems(" ".join(claim.about.values()))
+    shared = said & frozenset().union(*(content(other.statement) for other in wordings))
+    words = min(1.0, len(shared - stems(" ".join(claim.about.values()))) / 3)
+    return 0.5 * (fmean(shares) if shares else 0.0) + 0.5 * words
+
+
+def pieces(proposal: Proposal) -> tuple[Evidence, ...]:
+    """The evidence of a withdrawal, as evidence against what it takes back."""
+    return tuple(item.model_copy(update={"weight": AGAINST}) for item in proposal.evidence)
+
+
+def people_needed(scope: Scope, policy: Policy) -> int:
+    """How many people who never said it it takes to take back a note of this scope."""
+    if scope.tier is Tier.INDIVIDUAL:
+        return 1
+    return policy.tiers.team_people if scope.tier is Tier.TEAM else policy.tiers.org_people
+
+
+def is_enough(evidence: Sequence[Evidence], people: int) -> bool:
+    """Whether those who take a note back may: one who had said it, or as many as it needed."""
+    speakers = {name_of(item.person) for item in evidence if item.weight > 0}
+    withdrawers = {name_of(item.person) for item in evidence if _withdraws(item)}
+    return bool(speakers & withdrawers) or len(withdrawers) >= people
+
+
+def withdrawn(evidence: Iterable[Evidence]) -> bool:
+    """True when the last word on a note took it back."""
+    pieces = list(evidence)
+    against = [item.ts for item in pieces if _withdraws(item)]
+    return bool(against) and max(against) >= _last_said(pieces, max(against))
+
+
+def _last_said(pieces: Iterable[Evidence], default: datetime) -> datetime:
+    said = [item.ts for item in pieces if item.weight > 0]
+    return max(said, default=default)
+
+
+def _withdraws(item: Evidence) -> bool:
+    return item.weight == AGAINST and not item.vote and item.trust is Trust.HUMAN

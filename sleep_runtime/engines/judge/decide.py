@@ -1,0 +1,116 @@
+"""Decide: rules where rules are sure, else the trained head at a strict threshold, else apart.
+
+The head sees what rules cannot name: which words are the answer, and which only surround it. What
+it must not be trusted with stays with the rules: facets, conditions, numbers, negation, direction.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+import numpy as np
+
+from sleep_runtime.core.observation import Claim
+from sleep_runtime.core.proposal import ClaimPair, Judgement, Verdict
+from sleep_runtime.engines.judge.features import features
+from sleep_runtime.engines.judge.reading import Floats, Reading, TokenEmbedder, read
+from sleep_runtime.engines.judge.weights import Weights, shipped
+from sleep_runtime.engines.text import align
+
+_KNOWN_READINGS = 8192
+_SURE_RULE = 0.9
+_DOUBTED = 0.2
+"""Below this chance of *same* the head stops a merge that a rule was not sure of."""
+_OUTVOTED = 0.5
+"""From this chance of *same* on the head stops an exclusion by rule."""
+
+
+class PairJudge:
+    """Judges pairs of claims. The same pair gives the same judgement, alone or in a batch.
+
+    Readings of the last 8,192 claims are remembered (about 40 KB each at most, 10 KB usually).
+    Safe to call from several threads. Raises ``EngineError`` when the weights or the embedder are
+    unusable.
+    """
+
+    def __init__(self, tokens: TokenEmbedder, weights: Weights | None = None) -> None:
+        self._tokens = tokens
+        self._weights = weights or shipped()
+        self._readings: OrderedDict[tuple[str, tuple[str, ...]], Reading] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def version(self) -> str:
+        return self._weights.version
+
+    def judge(self, pair: ClaimPair) -> Judgement:
+        """The judgement of one pair."""
+        ruled = align.judge(pair.left, pair.right, lambda: self._cosine(pair))
+        if align.barred(pair.left, pair.right) or _settled(ruled):
+            return ruled
+        return self._weighed(pair, ruled, self.chances(pair))
+
+    def chances(self, pair: ClaimPair) -> Floats:
+        """The head's chances (3,) of same, excludes and unrelated, rules apart."""
+        left, right = sorted((pair.left, pair.right), key=lambda each: each.statement)
+        slots = align.read(left), align.read(right)
+        frame = frozenset(pair.hints.frame)
+        row = features(self._read(left), self._read(right), slots, self._weights.mean, frame)
+        return self._weights.trees.chances(
+            np.array([row[name] for name in self._weights.features], dtype=np.float64)
+        )
+
+    def _weighed(self, pair: ClaimPair, ruled: Judgement, chances: Floats) -> Judgement:
+        same, excludes = float(chances[0]), float(chances[1])
+        if ruled.verdict is Verdict.SAME:
+            return ruled if same >= _DOUBTED else _apart("near in words, but not in their answer")
+        if ruled.verdict is Verdict.EXCLUDES:
+            return ruled if same < _OUTVOTED else _apart("a rule says they exclude each other")
+        answered = self._known_apart(pair)
+        if answered:
+            return _answer(Verdict.EXCLUDES, f"the store knows {answered} as two answers", excludes)
+        if same >= self._weights.same_from:
+            stop = align.at_odds(pair.left, pair.right)
+            return _apart(stop) if stop else _answer(Verdict.SAME, "one topic, one answer", same)
+        if excludes >= self._weights.excludes_from and pair.left.about == pair.right.about:
+            return _answer(Verdict.EXCLUDES, "one topic, two answers", excludes)
+        return ruled
+
+    def _known_apart(self, pair: ClaimPair) -> str:
+        """Two words, one of each side alone, that the store saw answer one question differently."""
+        left, right = (set(align.read(each).tokens) for each in (pair.left, pair.right))
+        only = left - right, right - left
+        for one, other in pair.hints.known:
+            if (one in only[0] and other in only[1]) or (other in only[0] and one in only[1]):
+                return f"{one} and {other}" if left & right else ""
+        return ""
+
+    def _cosine(self, pair: ClaimPair) -> float:
+        return float(self._read(pair.left).vector @ self._read(pair.right).vector)
+
+    def _read(self, claim: Claim) -> Reading:
+        key = (claim.statement, tuple(sorted(claim.about.values())))
+        with self._lock:
+            known = self._readings.get(key)
+            if known is not None:
+                self._readings.move_to_end(key)
+                return known
+        found = read(claim, self._tokens, self._weights.tagger)
+        with self._lock:
+            self._readings[key] = found
+            while len(self._readings) > _KNOWN_READINGS:
+                self._readings.popitem(last=False)
+        return found
+
+
+def _settled(ruled: Judgement) -> bool:
+    return ruled.verdict is Verdict.SAME and ruled.score >= _SURE_RULE
+
+
+def _apart(reason: str) -> Judgement:
+    return Judgement(verdict=Verdict.UNRELATED, reason=reason, score=0.5)
+
+
+def _answer(verdict: Verdict, reason: str, chance: float) -> Judgement:
+    return Judgement(verdict=verdict, reason=f"{reason} ({chance:.2f})", score=round(chance, 3))

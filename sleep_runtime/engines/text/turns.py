@@ -1,0 +1,230 @@
+"""From the turns of a session to lessons: what a person meant by a turn, and in which words.
+
+The intent head says what a turn is; the closed forms of ``drafts`` cut out the clause that says it.
+Where no clause says it all, the whole turn does, in the person's own words. A correction spread
+over two turns is one lesson.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from sleep_runtime.core.event import EventKind, Role, Trust
+from sleep_runtime.core.observation import Claim, Durability, NoteKind, Turn
+from sleep_runtime.engines.intent.intent import Intent
+from sleep_runtime.engines.intent.intent import read as read_intent
+from sleep_runtime.engines.text import cues
+from sleep_runtime.engines.text.drafts import Lesson, lessons
+from sleep_runtime.engines.text.prose import prose
+from sleep_runtime.engines.text.sentences import sentences
+from sleep_runtime.engines.text.statement import MAX_WORDS, OMITTED, shorten, with_facets
+from sleep_runtime.engines.text.words import content
+
+_READ = frozenset({EventKind.MESSAGE, EventKind.CORRECTION, EventKind.FEEDBACK})
+_WHOLE_WORDS = 60
+"""A turn up to here is understood as a whole; a longer one paragraph by paragraph."""
+_MOST_OF_IT = 0.6
+_SHORT_ANSWER = 8
+"""Content words: an answer that short may need the turn before it to say what it answers."""
+_SURELY = 0.6
+_TASTE = re.compile(
+    r"\bi(?:['\u2019]d| would)?\s+(?:really |much |always |generally |rather )?(?:prefer|like|love|"
+    r"hate|dislike|rather)\b",
+    re.IGNORECASE,
+)
+_REJECTS = re.compile(
+    r"\b(?:no|nope|not|wrong|isn'?t|wasn'?t|aren'?t|don'?t|doesn'?t|didn'?t|can'?t|off|incorrect|"
+    r"again|why|who asked|redo|rebuild|hm+|ugh)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One lesson and the turns it was said in."""
+
+    lesson: Lesson
+    evidence: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A person's turn, or a paragraph of a long one, and what was meant by it."""
+
+    turn: Turn
+    text: str
+    intent: Intent
+
+    @property
+    def correction(self) -> bool:
+        return self.turn.kind is EventKind.CORRECTION
+
+
+def said_in(turns: Sequence[Turn]) -> list[Said]:
+    """The lessons of a session's turns, in order."""
+    found: list[Said] = []
+    before: _Part | None = None
+    for turn in turns:
+        if not (turn.role is Role.HUMAN and turn.trust is Trust.HUMAN and turn.kind in _READ):
+            continue
+        own = prose(turn.text)
+        if not own or cues.is_acknowledgement(own):
+            continue
+        parts = [_Part(turn, text, _intent(text, turn)) for text in _parts(own)]
+        if before is not None and len(parts) == 1 and _answers(parts[0], before):
+            found = [item for item in found if before.turn.event_id not in item.evidence]
+            found += _spread(before, parts[0])
+            before = None
+            continue
+        found += [Said(lesson, (turn.event_id,)) for part in parts for lesson in _of_part(part)]
+        before = parts[0] if len(parts) == 1 else None
+    return found
+
+
+def _intent(text: str, turn: Turn) -> Intent:
+    return read_intent(text, correction=turn.kind is EventKind.CORRECTION)
+
+
+def _parts(own: str) -> list[str]:
+    if len(own.split()) <= _WHOLE_WORDS:
+        return [own]
+    return [part for paragraph in own.split("\n") if paragraph.strip() for part in _cut(paragraph)]
+
+
+def _cut(paragraph: str) -> Iterator[str]:
+    """A paragraph in pieces of whole sentences that fit a statement."""
+    piece: list[str] = []
+    for sentence in sentences(paragraph):
+        if piece and len(" ".join([*piece, sentence]).split()) > MAX_WORDS:
+            yield " ".join(piece)
+            piece = []
+        piece.append(sentence)
+    if piece:
+        yield " ".join(piece)
+
+
+# ---------------------------------------------------------------------------- two turns
+
+
+def _answers(part: _Part, before: _Part) -> bool:
+    """True when a turn gives the answer that the turn before it, a rejection, left out."""
+    if part.intent.kind not in ("lesson", "standing", "change"):
+        return False
+    if before.correction != part.correction or not _REJECTS.search(before.text):
+        return False
+    if not part.correction and not cues.CORRECTIVE.match(before.text):
+        return False
+    if before.intent.kind in ("one_off", "retract", "standing", "change"):
+        return False
+    left_open = before.intent.kind == "nothing" or len(content(before.text)) <= _SHORT_ANSWER
+    return left_open and len(content(part.text)) <= _SHORT_ANSWER
+
+
+def _spread(before: _Part, part: _Part) -> list[Said]:
+    text = f"{_ended(before.text)} {part.text}"
+    whole = _whole(text, part)
+    if whole is None:
+        return [Said(lesson, (part.turn.event_id,)) for lesson in _of_part(part)]
+    return [Said(whole, (before.turn.event_id, part.turn.event_id))]
+
+
+def _ended(text: str) -> str:
+    return text if text.rstrip()[-1:] in ".!?:;" else f"{text.rstrip()}."
+
+
+# ---------------------------------------------------------------------------- one turn
+
+
+def _of_part(part: _Part) -> list[Lesson]:
+    kind = part.intent.kind
+    found = lessons(part.text, correction=part.correction, about=part.turn.about)
+    if kind == "nothing":
+        sure = part.intent.scores["nothing"] >= _SURELY
+        return [] if sure else [_held(lesson, part) for lesson in found if _says_so(lesson)]
+    if kind == "one_off":
+        return _once(found, part)
+    if kind == "retract":
+        whole = _whole(part.text, part)
+        return [whole] if whole else []
+    if len(found) > 1 and all(lesson.durability is Durability.STANDING for lesson in found):
+        return [_held(lesson, part) for lesson in found]
+    return _lesson(found, part)
+
+
+def _says_so(lesson: Lesson) -> bool:
+    """True when a closed cue in the statement itself says that it lasts."""
+    said = cues.read(lesson.claim.statement)
+    return lesson.durability is Durability.STANDING and said.standing and not said.hedged
+
+
+def _once(found: Sequence[Lesson], part: _Part) -> list[Lesson]:
+    whole = _whole(part.text, part)
+    once = [replace(lesson, durability=Durability.ONE_OFF) for lesson in found]
+    return once or ([whole] if whole else [])
+
+
+def _lesson(found: Sequence[Lesson], part: _Part) -> list[Lesson]:
+    """One lesson: in the words of the clause that says nearly all of it, else of the turn."""
+    whole = _whole(part.text, part)
+    clause = found[0] if len(found) == 1 else None
+    if whole is None:
+        return [_held(lesson, part) for lesson in found]
+    if clause is not None and _covers(clause, whole):
+        return [_held(clause, part)]
+    return [whole]
+
+
+def _covers(clause: Lesson, whole: Lesson) -> bool:
+    said, wanted = set(content(clause.claim.statement)), set(content(whole.claim.statement))
+    return len(said & wanted) >= _MOST_OF_IT * len(wanted)
+
+
+def _held(lesson: Lesson, part: _Part) -> Lesson:
+    """The lesson with the durability that the whole turn gives it."""
+    if lesson.durability is Durability.ONE_OFF:
+        return lesson
+    lasting = part.intent.kind in ("standing", "change") or _says_so(lesson)
+    return replace(lesson, durability=Durability.STANDING if lasting else Durability.UNCLEAR)
+
+
+_DURABILITY = {
+    "standing": Durability.STANDING,
+    "change": Durability.STANDING,
+    "one_off": Durability.ONE_OFF,
+    "retract": Durability.WITHDRAWN,
+}
+
+
+def _whole(text: str, part: _Part) -> Lesson | None:
+    """The turn as one statement, without greeting and courtesy; None when it is too long."""
+    statement = _fitted(text)
+    if not statement or len(content(statement)) < 1:
+        return None
+    claim = Claim(
+        statement=with_facets(statement, part.turn.about),
+        kind=NoteKind.PREFERENCE if _TASTE.search(text) else NoteKind.CORRECTION,
+        about=part.turn.about,
+    )
+    kind = part.intent.kind
+    return Lesson(claim, _DURABILITY.get(kind, Durability.UNCLEAR), f"the turn is read as: {kind}")
+
+
+def _fitted(text: str) -> str:
+    kept = [piece for piece in sentences(text) if not cues.is_acknowledgement(piece)]
+    if not kept:
+        return ""
+    kept[0] = _capital_kept(kept[0], shorten(kept[0]))
+    statement = " ".join(" ".join(kept).split())
+    if OMITTED in statement or not statement:
+        return ""
+    if len(statement.split()) <= MAX_WORDS and len(statement) <= 340:
+        return statement.rstrip(" ,;")
+    return ""
+
+
+def _capital_kept(sentence: str, shortened: str) -> str:
+    """The shortened sentence with the end mark it had: others may follow it."""
+    mark = sentence.rstrip()[-1:]
+    return f"{shortened}{mark}" if shortened and mark in ".!?;" else shortened or sentence
