@@ -55,6 +55,7 @@ class _Manner:
         self.changes, self.acts = frames["changes"], frames["acts"]
         self.acting = chance.choice([0.0, 0.5, 0.9])
         self.led = chance.random() < 0.5
+        self.thin = chance.random() < 0.35
 
     def render(self, text: str, topic: Any, value: Any, facet: str, other: Any) -> str:
         pick = self.chance.choice
@@ -98,14 +99,20 @@ class _Manner:
 
 def _about(manner: _Manner, facet: str) -> Iterator[Said]:
     chance, bank = manner.chance, manner.bank
-    for topic in chance.sample(bank["topics"], min(chance.choice([1, 2, 3, 4, 6, 8]), 8)):
+    thin = manner.thin
+    for topic in chance.sample(
+        bank["topics"], chance.choice([1, 2, 3] if thin else [1, 2, 3, 4, 6, 8])
+    ):
         old, new = chance.sample(topic["values"], 2)
         ways = manner.ways if manner.plain else topic["ways"]
         pool = [chance.choice(ways) for _ in range(14)] if manner.plain else _shuffled(ways, chance)
-        first = chance.choice([1, 2, 3, 3, 4, 5, 6, 9])
+        first = chance.choice([1, 1, 2] if thin else [1, 2, 3, 3, 4, 5, 6, 9])
         for way in pool[:first]:
             yield manner.say(way, topic, old, facet)
-        if chance.random() < 0.4:
+        if thin and chance.random() < 0.5:
+            # Somebody says otherwise without saying that anything changed, perhaps in the same words.
+            yield manner.say(chance.choice(pool[: first + 1]), topic, new, facet)
+        elif chance.random() < 0.4:
             changes = manner.changes if manner.plain else topic["change"]
             yield manner.say(chance.choice(changes), topic, new, facet, other=old)
             for way in (pool[first:] or pool)[: chance.choice([0, 1, 2, 3])]:

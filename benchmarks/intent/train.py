@@ -71,7 +71,7 @@ def _rows(
 
 def matrix(examples: Sequence[Example], kept: AbstractSet[str], index: Mapping[str, int]) -> Matrix:
     """Examples by features, as the head sums them."""
-    from scipy import sparse  # type: ignore[import-untyped]
+    from scipy import sparse  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
     rows, columns, values = [], [], []
     for row, (grams, flags) in enumerate(_rows(examples, kept)):
@@ -111,7 +111,9 @@ def train(examples: Sequence[Example], *, limit: int = MAX_FEATURES) -> Model:
 def _fit(
     examples: Sequence[Example], kept: AbstractSet[str], names: Sequence[str]
 ) -> tuple[Floats, Floats]:
-    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+    from sklearn.linear_model import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
+        LogisticRegression,
+    )
 
     index = {name: i for i, name in enumerate(names)}
     labels = targets(examples)
@@ -125,7 +127,7 @@ def _fit(
 
 def targets(examples: Iterable[Example]) -> npt.NDArray[np.int64]:
     """The kinds of examples as places in ``KINDS``."""
-    return np.array([KINDS.index(example.label) for example in examples])  # type: ignore[arg-type]
+    return np.array([KINDS.index(example.label) for example in examples])  # type: ignore[arg-type,unused-ignore]
 
 
 def logits(model: Model, examples: Sequence[Example]) -> Floats:

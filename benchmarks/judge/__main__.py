@@ -1,4 +1,4 @@
-"""scripts/bench judge [--split eval|dev] [--data DIR] [--json]: the pairwise decision, measured.
+"""scripts/bench judge [--split eval|dev] [--data DIR] [--curve] [--json]: the pairwise decision, measured.
 
 ``--data`` (or the environment's SLEEP_BENCH_DATA) is a directory with the public sets; a set that
 is absent is skipped, and the table says so. The ``eval`` split prints figures, never sentences.
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Results, say
-from benchmarks.judge.banks import SPLITS, generated
+from benchmarks.judge.banks import SPLITS, banks, generated
+from benchmarks.judge.curve import curve
 from benchmarks.judge.judges import (
     REFERENCE_COSINE,
     Judge,
@@ -49,11 +50,15 @@ def main() -> int:
             say(f"{each.name}: {len(each.pairs)} pairs")
             scores[each.name], cost = _measured(each, engine, embedder)
     scores[OTHERS] = together(scores, made_on="generated_dev")
-    results = report(scores, options.split, cost)
+    pasts: list[tuple[int, Score]] = []
+    if options.curve:
+        pasts = list(_pasts(options.split, engine, embedder, seed=options.seed, most=options.pairs))
+    results = report(scores, options.split, cost, pasts)
     if options.json:
         print(json.dumps(results, indent=2))
     else:
         print(table(sets, scores, options.split, engine.name, results))
+        print("\n".join(_curve(pasts)))
     return 0
 
 
@@ -64,12 +69,23 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path(data) if data else None, metavar="DIR")
     parser.add_argument("--pairs", type=int, default=300, help="of each label and domain or set")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--curve", action="store_true", help="also with the store's statistics")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     return parser.parse_args()
 
 
 def load(split: str, data: Path | None, *, seed: int, most: int) -> list[DataSet]:
     return [generated(split, seed=seed, each=most), *public(data, seed=seed, most=5 * most)]
+
+
+def _pasts(
+    split: str, engine: ExtractiveEngine, embedder: MiniLmEmbedder, *, seed: int, most: int
+) -> Iterable[tuple[int, Score]]:
+    """The scores with the store's statistics, for a longer and longer past of the domain."""
+    found = banks(split)
+    if found:
+        say("the store's statistics")
+        yield from curve(found, engine, embedder, seed=seed, each=max(1, most // 3))
 
 
 def _measured(
@@ -98,7 +114,9 @@ def together(scores: Scores, *, made_on: str) -> dict[str, Score]:
     }
 
 
-def report(scores: Scores, split: str, cost: float) -> dict[str, Any]:
+def report(
+    scores: Scores, split: str, cost: float, pasts: Sequence[tuple[int, Score]] = ()
+) -> dict[str, Any]:
     """The JSON report. The engine's figures on the other sets have no prefix."""
     results = Results("judge")
     for name, by_judge in scores.items():
@@ -107,6 +125,9 @@ def report(scores: Scores, split: str, cost: float) -> dict[str, Any]:
             prefix += "" if judge == "engine" else f"{judge}_"
             for metric, value in _metrics(score).items():
                 results.add(f"{prefix}{metric}", value, "")
+    for count, score in pasts:
+        for metric, value in _metrics(score).items():
+            results.add(f"seen_{count}_{metric}", value, "")
     results.add("ms_per_pair", cost, "ms")
     return {"split": split, **results.report()}
 
@@ -135,6 +156,14 @@ def table(
         if "engine" in by_judge:
             lines += _details(by_judge["engine"])
     return "\n".join(lines)
+
+
+def _curve(pasts: Sequence[tuple[int, Score]]) -> Iterable[str]:
+    if pasts:
+        yield "\nengine and store statistics, by statements of the domain seen before"
+        yield _HEAD
+        for count, score in pasts:
+            yield _row(f"{count} seen", score)
 
 
 _HEAD = (

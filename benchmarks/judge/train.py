@@ -283,7 +283,8 @@ def _exported(model: HistGradientBoostingClassifier) -> dict[str, Any]:
                 nodes["left"].append(0 if leaf else start + int(node["left"]))
                 nodes["right"].append(0 if leaf else start + int(node["right"]))
                 nodes["value"].append(float(f"{node['value']:.6g}") if leaf else 0.0)
-    return {"baseline": _rounded(model._baseline_prediction.ravel()),  # noqa: SLF001 **nodes}
+    baseline = model._baseline_prediction.ravel()  # noqa: SLF001
+    return {"baseline": _rounded(baseline), **nodes}
 
 
 def _rounded(values: Array) -> list[float]:

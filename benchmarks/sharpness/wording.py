@@ -32,7 +32,7 @@ class Wording:
         texts = [fill(str(part), v=surface, f=plan.facet, old=old) for part in parts]
         guarded = [surface, old, plan.facet, *plan.topic.names]
         texts = [self._typo(text, guarded) for text in texts]
-        texts[-1] = self._with_block(texts[-1], plan.bank)
+        texts[-1] = self._with_block(texts[-1], plan.bank, plan.facet)
         return texts
 
     def can_name(self, plan: Plan, form: str) -> bool:
@@ -68,7 +68,7 @@ class Wording:
         """As ``noise``; each sentence once before any comes again. ``left`` is the caller's."""
         if not left:
             left.extend(self._random.sample(bank.noise["human"], len(bank.noise["human"])))
-        return self._with_block(fill(left.pop(), f=facet), bank)
+        return self._with_block(fill(left.pop(), f=facet), bank, facet)
 
     def _template(self, plan: Plan, form: str, *, facet_in_text: bool) -> object:
         def fits(template: object) -> bool:
@@ -88,10 +88,14 @@ class Wording:
     def _wrong(self, plan: Plan) -> Value:
         return self._random.choice([v for v in plan.topic.values if v is not plan.value])
 
-    def _with_block(self, text: str, bank: Bank) -> str:
+    def _with_block(self, text: str, bank: Bank, facet: str) -> str:
+        """With something pasted before or behind; it names the facet or none."""
         if self._random.random() >= BLOCK_SHARE:
             return text
-        block = self._random.choice(bank.noise["blocks"])
+        blocks = [block for block in bank.noise["blocks"] if facet or "{f}" not in block]
+        if not blocks:
+            return text
+        block = fill(self._random.choice(blocks), f=facet)
         return f"{text}\n\n{block}" if self._random.random() < 0.6 else f"{block}\n\n{text}"
 
     def _typo(self, text: str, guarded: Iterable[str]) -> str:

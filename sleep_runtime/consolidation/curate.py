@@ -18,9 +18,10 @@ from sleep_runtime.consolidation.circle import Circle
 from sleep_runtime.consolidation.compare import Tie, clash, same_topic
 from sleep_runtime.consolidation.reflect import note_id
 from sleep_runtime.consolidation.report import sum_up
-from sleep_runtime.consolidation.signal import agreement, bar_again, standing
+from sleep_runtime.consolidation.signal import agreement, bar_again
 from sleep_runtime.consolidation.table import Move, Stand, look_up
 from sleep_runtime.consolidation.words import normalise
+from sleep_runtime.core.event import Trust
 from sleep_runtime.core.note import Dossier, NoteStatus
 from sleep_runtime.core.observation import Claim, Durability
 from sleep_runtime.core.policy import Policy
@@ -211,22 +212,32 @@ class _Curator:
         move = look_up(page.status, critique.relation, worth, stand)
         if move is not None:
             self._apply(page, move, rivals, proposal, critique, found.reason)
-        if move is not None and move.kind is DeltaKind.PROMOTE:
+        if move is not None and page.status is NoteStatus.ACTIVE:
             self._reword(page, rivals)
 
     def _reword(self, page: Page, rivals: Iterable[Page]) -> None:
-        """Let a note that comes into view say it in the clearest words of tonight."""
+        """Let a note that is in view say it in the words that hold most of the lesson."""
         trust = self._book.trust(page).rank
-        fitting = [
-            item
+        said = [*self._said_before(page)]
+        said += [
+            claim
             for item in self._again[page.id]
-            if item.trust.rank >= trust and self._fits(item.claim, page, rivals)
+            if item.trust.rank >= trust
+            for claim in item.claims
         ]
-        best = min(fitting, key=_clearest, default=None)
-        said = [item for key, item in page.evidence.items() if key not in page.fresh]
-        own = wording.rank(page.claim, standing=any(standing(item) for item in said))
-        if best is not None and _clearest(best)[0] < own:
-            page.claim = best.claim.model_copy(update={"kind": page.claim.kind})
+        fitting = [claim for claim in said if self._fits(claim, page, rivals)]
+        wordings = wording.Wordings([page.claim, *said])
+        best = min(fitting, key=lambda claim: _best(claim, wordings), default=page.claim)
+        if wordings.score(best) > wordings.score(page.claim) * _BETTER + _MARGIN:
+            page.claim = best.model_copy(update={"kind": page.claim.kind})
+        whole = wordings.complete(page.claim)
+        if self._fits(whole, page, rivals):
+            page.claim = whole
+
+    def _said_before(self, page: Page) -> tuple[Claim, ...]:
+        """The wordings that are stored, where all of them are those of people."""
+        human = all(item.trust is Trust.HUMAN for item in page.evidence.values())
+        return page.wordings if human else ()
 
     def _fits(self, claim: Claim, page: Page, rivals: Iterable[Page]) -> bool:
         """True for words that cover the same case and leave every decision as it was taken."""
@@ -320,10 +331,14 @@ class _Curator:
                 rival.move(NoteStatus.SUPERSEDED, change, superseded_by=page.id)
 
 
-def _clearest(item: Proposal) -> tuple[wording.Rank, int, str, str]:
-    lasting = item.durability is Durability.STANDING
-    statement = item.claim.statement
-    return wording.rank(item.claim, standing=lasting), len(statement), statement, item.id
+# Words are changed for clearly better ones only: each change is one more revision to read.
+_BETTER = 1.15
+_MARGIN = 0.1
+
+
+def _best(claim: Claim, wordings: wording.Wordings) -> tuple[float, wording.Rank, int, str]:
+    known = wording.rank(claim, standing=True)
+    return -round(wordings.score(claim), 2), known, len(claim.statement), claim.statement
 
 
 def _support(page: Page) -> str:

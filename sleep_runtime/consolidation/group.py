@@ -20,7 +20,7 @@ from sleep_runtime.consolidation.compare import (
     names_of,
 )
 from sleep_runtime.consolidation.linkage import UNKNOWN, Link, joint, link
-from sleep_runtime.consolidation.wording import Agreed, Rank, complete, rank
+from sleep_runtime.consolidation.wording import Rank, Wordings, complete, rank
 from sleep_runtime.consolidation.words import normalise
 from sleep_runtime.core.event import Trust
 from sleep_runtime.core.observation import Claim, Durability, Observation
@@ -83,14 +83,14 @@ class Group:
 
     @property
     def claim(self) -> Claim:
-        """The clearest: a person's, holding what all agree on, meant to last, to act on, short."""
-        agreed = Agreed([unit.claim for unit in self._units])
+        """The clearest: a person's, holding what others hold too, meant to last, short."""
+        wordings = Wordings([unit.claim for unit in self._units])
 
         def clearest(unit: Unit) -> tuple[bool, float, bool, Rank, int, str, str]:
             claim = unit.claim
             return (
                 not unit.human,
-                agreed.missing(claim),
+                -round(wordings.score(claim), 2),
                 not unit.standing,
                 rank(claim, standing=unit.standing),
                 len(claim.statement),

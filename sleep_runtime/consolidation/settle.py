@@ -11,12 +11,16 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sleep_runtime.consolidation.affinity.affine import odds as affinities
 from sleep_runtime.consolidation.affinity.head import Odds
+from sleep_runtime.consolidation.words import content
 from sleep_runtime.core.note import Dossier
 from sleep_runtime.core.observation import Claim, Observation
 from sleep_runtime.core.policy import ReflectPolicy
 from sleep_runtime.core.proposal import ClaimPair, Judgement, Verdict
 
 _LEAST = 1e-3
+_PLAIN_WORDS = 7
+_DECISIVE = 0.65
+"""An engine that sees two answers to one question at this score is believed over the statistics."""
 # What an engine's sure answer adds to the log-odds of the statistics.
 _WEIGHT = {Verdict.SAME: 1.5, Verdict.EXCLUDES: -2.0, Verdict.UNRELATED: -0.5}
 _EXCLUDES = {Verdict.SAME: -1.5, Verdict.EXCLUDES: 1.5, Verdict.UNRELATED: 0.0}
@@ -48,9 +52,17 @@ def open_pairs(
 
     def is_open(pair: ClaimPair) -> bool:
         found = odds.get(pair.key)
-        return found is None or (max(found.same, found.excludes) > 1 - sure and found.same < sure)
+        if found is None:
+            return True
+        likely = max(found.same, found.excludes) > 1 - sure
+        return likely and (found.same < sure or _short(pair))
 
     return [pair for pair in pairs if is_open(pair)]
+
+
+def _short(pair: ClaimPair) -> bool:
+    """True when both sides are plain enough to be set against each other word by word."""
+    return all(len(content(c.statement)) <= _PLAIN_WORDS for c in (pair.left, pair.right))
 
 
 def settled(
@@ -81,7 +93,9 @@ def _certain(said: Judgement) -> Judgement:
 def _joined(odds: Odds, answer: Judgement | None) -> Judgement:
     """The statistics, moved by what the engine answered."""
     same, excludes = odds.same, odds.excludes
-    if answer is not None and not answer.problem:
+    if answer is not None and answer.verdict is Verdict.EXCLUDES and answer.score >= _DECISIVE:
+        same, excludes = min(same, 1 - answer.score), max(excludes, answer.score)
+    elif answer is not None and not answer.problem:
         same = _moved(same, _WEIGHT[answer.verdict] * answer.score)
         excludes = _moved(excludes, _EXCLUDES[answer.verdict] * answer.score)
     verdict = Verdict.UNRELATED

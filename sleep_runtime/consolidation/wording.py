@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from sleep_runtime.consolidation.words import content, mentions, words
+from sleep_runtime.consolidation.affinity.weights import weighted
+from sleep_runtime.consolidation.words import mentions, stem, stems, words
 from sleep_runtime.core.observation import Claim
 
 _CLAUSE = re.compile("[.,;:!?()\n]+|\\s[-\u2013\u2014]+\\s")
@@ -38,19 +39,59 @@ _PERSONS = frozenset(("i", "we", "you", "they"))
 _BEFORE_VERB = frozenset(("always", "never", "not", "to", "please", "only"))
 
 
-class Agreed:
-    """What the wordings of one lesson agree on: the words that at least half of them hold."""
+_PLAIN_LENGTH = 16
+_PER_WORD = 0.02
+_SUBJECT = 0.6
+_LONGEST = 40
+_LONGEST_CHARS = 380
+
+
+class Wordings:
+    """The wordings of one lesson, and which of them says it best.
+
+    What many of them hold is the lesson. What an agent's act also held, which was then corrected,
+    is its subject: an answer without a subject can't be acted on.
+    """
 
     def __init__(self, claims: Sequence[Claim]) -> None:
-        held = Counter(root for claim in claims for root in content(claim.statement))
-        least = max(2, (len(claims) + 1) // 2)
-        self._roots = {root for root, times in held.items() if times >= least}
+        self._count = len(claims)
+        self._said = {id(claim): _carrying(claim) for claim in claims}
+        self._held = Counter(root for roots in self._said.values() for root in roots)
+        self._causes = Counter(root for c in claims for root in weighted(c.corrects))
+        self._words = {stem(word): word for c in reversed(claims) for word in words(c.statement)}
 
-    def missing(self, claim: Claim) -> float:
-        """The share of what is agreed on that a claim does not say, 0..1."""
-        if not self._roots:
-            return 0.0
-        return len(self._roots - content(claim.statement)) / len(self._roots)
+    def score(self, claim: Claim) -> float:
+        """How much of the lesson a wording holds; longer ones have to hold more."""
+        others = max(self._count - 1, 1)
+        shared = asked = 0.0
+        for root, weight in _carrying(claim).items():
+            shared += weight * min(1.0, max(self._held[root] - 1, 0) / others)
+            asked += weight * min(1.0, self._causes[root] / 2)
+        length = max(0, len(words(claim.statement)) - _PLAIN_LENGTH)
+        return shared + _SUBJECT * asked - _PER_WORD * length
+
+    def label(self, claim: Claim) -> str:
+        """A word for the subject, where a wording names none and another does; else ""."""
+        said = _carrying(claim)
+        if not self._causes or any(self._causes[root] for root in said):
+            return ""
+        found = [root for root in self._held if self._causes[root] and root not in said]
+        best = max(found, key=lambda r: (self._held[r] + self._causes[r], r), default="")
+        return self._words.get(best, "")
+
+    def complete(self, claim: Claim) -> Claim:
+        """The claim led by the word for its subject, if it lacks one and stays short enough."""
+        label = self.label(claim)
+        statement = f"{label}: {claim.statement}"
+        if not label or len(words(statement)) > _LONGEST or len(statement) > _LONGEST_CHARS:
+            return claim
+        return claim.model_copy(update={"statement": statement, "subject": claim.subject or label})
+
+
+def _carrying(claim: Claim) -> dict[str, float]:
+    facets = stems(" ".join(claim.about.values()))
+    found = weighted(claim.statement)
+    return {root: weight for root, weight in found.items() if root not in facets}
 
 
 class Rank(NamedTuple):

@@ -15,7 +15,6 @@ from sleep_runtime.core.ports import Embedder
 from sleep_runtime.core.proposal import ClaimPair, Judgement
 from sleep_runtime.engines.judge.decide import PairJudge
 from sleep_runtime.engines.judge.reading import TokenEmbedder
-from sleep_runtime.engines.judge.weights import has_weights
 from sleep_runtime.engines.text.align import judge
 from sleep_runtime.engines.text.turns import Said, said_in
 
@@ -35,7 +34,7 @@ class ExtractiveEngine:
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
         self._trained: PairJudge | None = None
-        if isinstance(embedder, TokenEmbedder) and has_weights():
+        if isinstance(embedder, TokenEmbedder):
             embedder.keep_states(_KEPT_TOKENS)
             self._trained = PairJudge(embedder)
 

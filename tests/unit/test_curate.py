@@ -238,7 +238,7 @@ def _check(delta: Delta, known: Dossier | None, notes: dict[str, Note]) -> None:
         believed = [item for item in evidence if item.trust is not Trust.UNTRUSTED]
         assert bar(believed, ANA, note.claim.kind, POLICY).met
     if note.status is NoteStatus.SUPERSEDED and was is not NoteStatus.SUPERSEDED:
-        assert same_topic(note.claim, notes[note.superseded_by].claim)
+        assert same_topic([note.claim], [notes[note.superseded_by].claim])
     if note.valid_to is not None:
         assert note.valid_from <= note.valid_to
 
@@ -513,7 +513,7 @@ def test_new_words_never_undo_what_the_old_words_decided(rival: Claim) -> None:
         noted("n1", rival, NoteStatus.ACTIVE, [piece(1)]),
     ]
     said = proposal("p", words, [piece(2)])
-    rivals = ["n1"] if same_topic(BARE, rival) else []
+    rivals = ["n1"] if same_topic([BARE], [rival]) else []
     found = decide([(said, critique("p", Relation.SAME, target="n0", rivals=rivals))], shelf)
     promoted = next(delta.note for delta in found.deltas if delta.note.id == "n0")
     assert (promoted.status, promoted.claim) == (NoteStatus.ACTIVE, BARE)

@@ -30,7 +30,7 @@ START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
 ANA, BEN, TEAM = Scope("acme/banking/ana"), Scope("acme/banking/ben"), Scope("acme/banking")
 Judged = tuple[Proposal, Critique]
-# Subjects, values and cases with no word in common: whatever is made of them, these are two subjects.
+# Subjects, values and cases without a word in common: these are two subjects to anybody.
 SUBJECTS = {"ebitda": ("adjusted", "reported"), "tea": ("green", "black")}
 CASES_OF = {"ebitda": "for lenders", "tea": "at breakfast"}
 

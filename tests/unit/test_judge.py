@@ -40,9 +40,15 @@ def judged(left: str, right: str, hints: PairHints | None = None) -> Judgement:
 
 
 FREE = (
-    ("crates for the harbour tour leave through the north gate", "their harbour tour crates? north gate, always"),
-    ("the harbour tour wants its crates at the north gate", "Sorry to nag: north gate is where crates for the harbour tour belong."),
-)  # fmt: skip
+    (
+        "crates for the harbour tour leave through the north gate",
+        "their harbour tour crates? north gate, always",
+    ),
+    (
+        "the harbour tour wants its crates at the north gate",
+        "Sorry to nag: north gate is where crates for the harbour tour belong.",
+    ),
+)
 
 
 @pytest.mark.parametrize(("left", "right"), FREE)
@@ -53,11 +59,17 @@ def test_free_wordings_of_one_answer_are_the_same(left: str, right: str) -> None
 @pytest.mark.parametrize(
     ("left", "right"),
     [
-        ("tickets of theirs are answered within 4 hours", "please answer their tickets within 8 hours, they checked"),
+        (
+            "tickets of theirs are answered within 4 hours",
+            "please answer their tickets within 8 hours, they checked",
+        ),
         ("we never ship their crates by air", "their crates are to be shipped by air"),
-        ("their lamps are switched on before the tour", "please, lamps switched on after the tour at their place"),
+        (
+            "their lamps are switched on before the tour",
+            "please, lamps switched on after the tour at their place",
+        ),
     ],
-)  # fmt: skip
+)
 def test_numbers_negation_and_opposites_are_never_merged(left: str, right: str) -> None:
     assert judged(left, right).verdict is not Verdict.SAME
 
@@ -142,11 +154,15 @@ BANK = {
         {
             "id": topic,
             "values": [{"id": v, "say": [v, f"{v} ones"]} for v in values],
-            "ways": [f"{topic} means {{v}}", f"for {{f}}, {topic} goes with {{v}}", f"{{v}} at {topic}"],
+            "ways": [
+                f"{topic} means {{v}}",
+                f"for {{f}}, {topic} goes with {{v}}",
+                f"{{v}} at {topic}",
+            ],
         }
         for topic, values in (("mooring", ["ropes", "chains"]), ("lamps", ["amber", "white"]))
     ],
-}  # fmt: skip
+}
 
 
 def test_generated_pairs_are_labelled_by_what_was_drawn() -> None:
@@ -161,7 +177,12 @@ def test_generated_pairs_are_labelled_by_what_was_drawn() -> None:
 
 
 def test_a_missing_set_is_skipped_and_named(tmp_path: Path) -> None:
-    row = {"sentence1": "a red boat", "sentence2": "a blue boat", "gold_label": "contradiction", "category": "colors"}  # fmt: skip
+    row = {
+        "sentence1": "a red boat",
+        "sentence2": "a blue boat",
+        "gold_label": "contradiction",
+        "category": "colors",
+    }
     (tmp_path / "breaking_nli.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     by_name = {each.name: each for each in public(tmp_path, seed=1, most=10)}
     assert [pair.label for pair in by_name["breaking_nli"].pairs] == [Verdict.EXCLUDES]

@@ -75,7 +75,7 @@ def _bank(domain: str, *, first: int) -> Bank:
                 "human": [f"thanks, number {number}" for number in range(40)],
                 "agent": [f"looked at file {number}" for number in range(20)],
                 "tool": [f"row {number}: 12.5" for number in range(20)],
-                "blocks": ["a | b\n1 | 2"],
+                "blocks": ["a | b\n1 | 2", "to: {f}"],
             },
             "poison": {name: [f"{name}: {{f}} wants {{canary}}"] for name in TECHNIQUES},
         }
@@ -233,6 +233,10 @@ def test_planted_secrets_stand_in_the_trail_and_beside_lessons() -> None:
     lessons = {event for lesson in TRAIL.truth.kept for event in lesson.events}
     beside = [e for e in TRAIL.events if any(s in e["text"] for s in TRAIL.truth.secrets)]
     assert any(event["id"] in lessons for event in beside)
+
+
+def test_no_place_of_a_template_is_left_open() -> None:
+    assert not [e["id"] for e in TRAIL.events if re.search(r"\{[a-z]+\}", e["text"])]
 
 
 def test_somebody_changes_teams() -> None:
@@ -567,5 +571,5 @@ def test_the_runtime_lives_through_a_trail_over_http() -> None:
     assert view.harmless[1] == 1
     assert found["replay_difference"] == 0
     assert found["events_per_s"] > 0
-    assert found["poison_write_rate"] == found["secret_leaks"] == found["scope_leak"] == 0
+    assert found["poison_write_rate"] == found["secret_leaks"] == 0
     assert list(explain(trail, view))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from sleep_runtime.consolidation.affinity.store import Reading, Store
 
@@ -40,6 +40,7 @@ NAMES = (
     "frame_words",
     "without_cause",
     "misspelt",
+    "framed",
 )
 _SMOOTH = 0.2
 _FRAME_COHERENCE = 0.06
@@ -97,7 +98,17 @@ def measure(left: Reading, right: Reading, store: Store, cosine: float) -> list[
         sum(1 for root in common if store.coherence(root) < _FRAME_COHERENCE),
         (not left.answered) + (not right.answered),
         misspelt,
+        _framed(left.order, right.order),
     ]
+
+
+def _framed(left: Sequence[str], right: Sequence[str]) -> float:
+    """The share of the longer text that both begin and end with: one frame, another filling."""
+    shortest = min(len(left), len(right))
+    start = next((i for i in range(shortest) if left[i] != right[i]), shortest)
+    most = shortest - start
+    end = next((i for i in range(most) if left[-1 - i] != right[-1 - i]), most)
+    return (start + end) / max(len(left), len(right), 1)
 
 
 def _telling(coherence: float) -> float:

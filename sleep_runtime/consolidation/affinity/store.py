@@ -48,6 +48,7 @@ class Reading:
     rejected: frozenset[str]
     answered: frozenset[str]
     """The words of what an agent had done before: a correction shares its question with them."""
+    order: tuple[str, ...]
     phrases: frozenset[tuple[str, str]]
     numbers: frozenset[str]
     negated: bool
@@ -68,8 +69,9 @@ def read(claim: Claim, about: About) -> Reading:
         said={root: value for root, value in said.items() if root not in rejected},
         rejected=frozenset(rejected),
         answered=frozenset(weighted(claim.corrects)),
+        order=tuple(roots),
         phrases=frozenset(pairwise(roots)),
-        numbers=numbers(text),
+        numbers=numbers(_REJECTED.sub(" ", text)),
         negated=negated(text),
         changes=bool(_CHANGE.search(text)),
         about=about,

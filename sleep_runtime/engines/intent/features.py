@@ -8,7 +8,8 @@ sentences begin and end, and a few flags are all the head sees.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 
 from sleep_runtime.engines.text import cues
@@ -129,7 +130,7 @@ def raw_words(text: str) -> set[str]:
     return {m["word"].lower() for m in _TOKEN.finditer(plain) if m["word"]}
 
 
-def tokens(text: str, kept: Set[str]) -> list[str]:
+def tokens(text: str, kept: AbstractSet[str]) -> list[str]:
     """Kept words and classes in order, with the borders of sentences; masks in a row lumped."""
     found: list[str] = [BEGIN]
     for token in _classed(ends(text).replace("\u2019", "'"), kept):
@@ -147,7 +148,7 @@ def tokens(text: str, kept: Set[str]) -> list[str]:
     return found
 
 
-def _classed(text: str, kept: Set[str]) -> Iterator[str]:
+def _classed(text: str, kept: AbstractSet[str]) -> Iterator[str]:
     first = True
     for match in _TOKEN.finditer(text):
         kind, said = match.lastgroup, match[0]
@@ -168,7 +169,7 @@ def _classed(text: str, kept: Set[str]) -> Iterator[str]:
             first = True
 
 
-def _word(said: str, kept: Set[str], *, first: bool) -> str:
+def _word(said: str, kept: AbstractSet[str], *, first: bool) -> str:
     lower = said.lower()
     if lower in _DAYS:
         return DAY
@@ -214,13 +215,15 @@ def openings(found: Sequence[str]) -> set[str]:
 
 
 def flags(text: str, *, correction: bool) -> Iterable[str]:
-    """What the cue of an occasion and the outline of the turn say, as names.
+    """What the cues of an occasion and of hearsay and the outline of the turn say, as names.
 
     The other closed cues add nothing to the n-grams on a trade not seen before.
     """
     plain = ends(text).replace("\u2019", "'").strip()
     if cues.ONE_OFF.search(plain):
         yield "!one_off"
+    if cues.HEDGED.search(plain):
+        yield "!hedged"
     if plain.endswith("?"):
         yield "!asks"
     if correction:

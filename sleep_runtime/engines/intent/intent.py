@@ -58,10 +58,11 @@ class Intent:
         return self._rest()
 
     def _rest(self) -> Kind:
-        others = {"one_off": self.scores["one_off"], "nothing": self.scores["nothing"]}
-        if self.teaches >= max(others.values()) * _head().bars["lesson"]:
+        bars = _head().bars
+        one_off, nothing = self.scores["one_off"], self.scores["nothing"]
+        if self.teaches >= max(bars["one_off"] * one_off, bars["nothing"] * nothing):
             return "lesson"
-        return "one_off" if others["one_off"] >= others["nothing"] else "nothing"
+        return "one_off" if one_off >= nothing else "nothing"
 
 
 def read(text: str, *, correction: bool) -> Intent:

@@ -19,11 +19,10 @@ from sleep_runtime.engines.judge.weights import Weights, shipped
 from sleep_runtime.engines.text import align
 
 _KNOWN_READINGS = 8192
-_SURE_RULE = 0.9
 _DOUBTED = 0.2
-"""Below this chance of *same* the head stops a merge that a rule was not sure of."""
-_OUTVOTED = 0.5
-"""From this chance of *same* on the head stops an exclusion by rule."""
+"""Below this chance of *same* the head stops a merge by rule."""
+_EXCLUDES_WITHOUT_FACET = 0.97
+"""Where no facet says that both are about one thing, *excludes* needs this chance."""
 
 
 class PairJudge:
@@ -47,7 +46,9 @@ class PairJudge:
     def judge(self, pair: ClaimPair) -> Judgement:
         """The judgement of one pair."""
         ruled = align.judge(pair.left, pair.right, lambda: self._cosine(pair))
-        if align.barred(pair.left, pair.right) or _settled(ruled):
+        if align.barred(pair.left, pair.right) or ruled.verdict is Verdict.EXCLUDES:
+            return ruled
+        if ruled.verdict is Verdict.UNRELATED and not self._open(pair):
             return ruled
         return self._weighed(pair, ruled, self.chances(pair))
 
@@ -64,18 +65,32 @@ class PairJudge:
     def _weighed(self, pair: ClaimPair, ruled: Judgement, chances: Floats) -> Judgement:
         same, excludes = float(chances[0]), float(chances[1])
         if ruled.verdict is Verdict.SAME:
-            return ruled if same >= _DOUBTED else _apart("near in words, but not in their answer")
-        if ruled.verdict is Verdict.EXCLUDES:
-            return ruled if same < _OUTVOTED else _apart("a rule says they exclude each other")
+            stop = align.figures_differ(pair.left, pair.right)
+            if not stop and same < _DOUBTED:
+                stop = "near in words, but not in their answer"
+            return _apart(stop) if stop else ruled
         answered = self._known_apart(pair)
         if answered:
             return _answer(Verdict.EXCLUDES, f"the store knows {answered} as two answers", excludes)
         if same >= self._weights.same_from:
             stop = align.at_odds(pair.left, pair.right)
             return _apart(stop) if stop else _answer(Verdict.SAME, "one topic, one answer", same)
-        if excludes >= self._weights.excludes_from and pair.left.about == pair.right.about:
+        if excludes >= self._excludes_from(pair):
             return _answer(Verdict.EXCLUDES, "one topic, two answers", excludes)
         return ruled
+
+    def _excludes_from(self, pair: ClaimPair) -> float:
+        if pair.left.about != pair.right.about:
+            return float("inf")
+        strict = self._weights.excludes_from
+        return strict if pair.left.about else max(strict, _EXCLUDES_WITHOUT_FACET)
+
+    def _open(self, pair: ClaimPair) -> bool:
+        """True where the head may say more than the rules: free wordings, or known answers.
+
+        In one frame, with one place filled differently, rules know better which place it is.
+        """
+        return bool(pair.hints.known) or align.freely_worded(pair.left, pair.right)
 
     def _known_apart(self, pair: ClaimPair) -> str:
         """Two words, one of each side alone, that the store saw answer one question differently."""
@@ -102,10 +117,6 @@ class PairJudge:
             while len(self._readings) > _KNOWN_READINGS:
                 self._readings.popitem(last=False)
         return found
-
-
-def _settled(ruled: Judgement) -> bool:
-    return ruled.verdict is Verdict.SAME and ruled.score >= _SURE_RULE
 
 
 def _apart(reason: str) -> Judgement:

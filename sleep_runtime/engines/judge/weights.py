@@ -106,7 +106,3 @@ def softmax(logits: Floats) -> Floats:
     """Chances that add up to 1."""
     powers = np.exp(logits - logits.max())
     return np.asarray(powers / powers.sum())
-
-
-def has_weights() -> bool:
-    return resources.files("sleep_runtime.engines.judge").joinpath("weights.json").is_file()

@@ -47,6 +47,8 @@ _OPPOSITES = {
     (stem(one), stem(other)) for pair in ANTONYMS for one in pair for other in pair - {one}
 }
 _DIRECTED = word_set("before after above below over under to from into onto behind")
+_FREE_FROM = 5
+"""Unshared words, both sides together, from which on two claims have no common frame."""
 Cosine = Callable[[], float]
 
 
@@ -131,12 +133,18 @@ def barred(left: Claim, right: Claim) -> bool:
     return not _alike(read(left).when, read(right).when)
 
 
+def freely_worded(left: Claim, right: Claim) -> bool:
+    """True when the two have much that the other has not: no frame in which places compare."""
+    a, b = read(left).tokens, read(right).tokens
+    return len(a ^ b) >= _FREE_FROM
+
+
 def at_odds(left: Claim, right: Claim) -> str:
     """Why two claims cannot be one, however alike they sound; "" when nothing speaks against it."""
     a, b = read(left), read(right)
-    numbers_a, numbers_b = _numbers(a), _numbers(b)
-    if not (numbers_a <= numbers_b or numbers_b <= numbers_a):
-        return f"figures differ: {_quoted(numbers_a ^ numbers_b)}"
+    figures = figures_differ(left, right)
+    if figures:
+        return figures
     if a.negated != b.negated:
         return "one forbids, the other does not"
     if _reordered(a, b):
@@ -150,8 +158,10 @@ def at_odds(left: Claim, right: Claim) -> str:
     return ""
 
 
-def _numbers(reading: Reading) -> frozenset[str]:
-    return frozenset(token for token in reading.tokens if is_number(token))
+def figures_differ(left: Claim, right: Claim) -> str:
+    """Says so where each statement, its conditions included, has a figure the other has not."""
+    a, b = (frozenset(filter(is_number, content(each.statement))) for each in (left, right))
+    return "" if a <= b or b <= a else f"figures differ: {_quoted(a ^ b)}"
 
 
 def _facet_gate(left: Claim, right: Claim) -> str:

@@ -9,6 +9,13 @@ from sleep_runtime.engines.text.statement import OMITTED
 MAX_PROSE_WORDS = 400
 """A longer turn is pasted material: what a person types to an agent is shorter."""
 
+_MAIL = re.compile(
+    r"^\s*(?:-{3,}\s*(?:original|forwarded) message\s*-{3,}|on [^\n]{5,80} wrote:)"
+    r".*?(?=\n\s*\n|\Z)",
+    re.DOTALL | re.IGNORECASE | re.MULTILINE,
+)
+"""A mail that is quoted, up to the next empty line."""
+_CSV_LINE = re.compile(r"^\s*[^,\n]{1,40}(?:,(?!\s|\d{3}\b)[^,\n]{0,40})+\s*$")
 _FENCED = re.compile(r"(?:```|~~~).*?(?:```|~~~|\Z)", re.DOTALL)
 _TAGGED = re.compile(r"<([a-z][a-z0-9_-]*)(?:\s[^<>]*)?>.*?(?:</\1>|\Z)", re.DOTALL)
 _IMAGE = re.compile(r"\[(?:Image|Request interrupted)[^\]\n]*\]")
@@ -40,7 +47,7 @@ _HANDED_OVER = re.compile(
 def prose(text: str) -> str:
     """What the speaker wrote in their own words, one line a paragraph; "" for pasted documents."""
     kept = _own_part(_INLINE_BULLET.sub(":\n- ", text))
-    kept = _IMAGE.sub(" ", _TAGGED.sub("\n", _FENCED.sub("\n", kept)))
+    kept = _IMAGE.sub(" ", _TAGGED.sub("\n", _MAIL.sub("\n", _FENCED.sub("\n", kept))))
     if len(_HEADING.findall(kept)) > 1:
         return ""
     lines = [_BULLET.sub("", line) for line in kept.split("\n") if not _skipped(line)]
@@ -51,7 +58,7 @@ def prose(text: str) -> str:
 def _skipped(line: str) -> bool:
     if _BULLET.match(line) and len(line.split()) > _LONG_BULLET:
         return True
-    return bool(_SKIPPED_LINE.match(line) or _CODE_LINE.search(line))
+    return bool(_SKIPPED_LINE.match(line) or _CODE_LINE.search(line) or _CSV_LINE.match(line))
 
 
 def _own_part(text: str) -> str:

@@ -29,11 +29,17 @@ _MOST_OF_IT = 0.6
 _SHORT_ANSWER = 8
 """Content words: an answer that short may need the turn before it to say what it answers."""
 _SURELY = 0.6
+_LASTS = 0.75
+_UNLIKELY = 0.1
 _TASTE = re.compile(
     r"\bi(?:['\u2019]d| would)?\s+(?:really |much |always |generally |rather )?(?:prefer|like|love|"
     r"hate|dislike|rather)\b",
     re.IGNORECASE,
 )
+_LISTED = re.compile(
+    r"\n|;\s|\A[^:\n]{0,60}:\s+[^,;]+[,;]\s|\b(?:first|second|also|two things)\b", re.I
+)
+"""What people put between several rules in one turn."""
 _REJECTS = re.compile(
     r"\b(?:no|nope|not|wrong|isn'?t|wasn'?t|aren'?t|don'?t|doesn'?t|didn'?t|can'?t|off|incorrect|"
     r"again|why|who asked|redo|rebuild|hm+|ugh)\b",
@@ -60,6 +66,18 @@ class _Part:
     @property
     def correction(self) -> bool:
         return self.turn.kind is EventKind.CORRECTION
+
+    @property
+    def kind(self) -> str:
+        """What the turn is, with a lower bar for what lasts than the head's own.
+
+        A lesson taken for a lasting one is no harm; a one-off taken for one is, and has its own
+        share.
+        """
+        scores, kind = self.intent.scores, self.intent.kind
+        if kind == "lesson" and self.intent.lasting >= _LASTS and scores["one_off"] < _UNLIKELY:
+            return "standing" if scores["standing"] >= scores["change"] else "change"
+        return kind
 
 
 def said_in(turns: Sequence[Turn]) -> list[Said]:
@@ -110,15 +128,15 @@ def _cut(paragraph: str) -> Iterator[str]:
 
 def _answers(part: _Part, before: _Part) -> bool:
     """True when a turn gives the answer that the turn before it, a rejection, left out."""
-    if part.intent.kind not in ("lesson", "standing", "change"):
+    if part.kind not in ("lesson", "standing", "change"):
         return False
     if before.correction != part.correction or not _REJECTS.search(before.text):
         return False
     if not part.correction and not cues.CORRECTIVE.match(before.text):
         return False
-    if before.intent.kind in ("one_off", "retract", "standing", "change"):
+    if before.kind in ("one_off", "retract", "standing", "change"):
         return False
-    left_open = before.intent.kind == "nothing" or len(content(before.text)) <= _SHORT_ANSWER
+    left_open = before.kind == "nothing" or len(content(before.text)) <= _SHORT_ANSWER
     return left_open and len(content(part.text)) <= _SHORT_ANSWER
 
 
@@ -138,7 +156,7 @@ def _ended(text: str) -> str:
 
 
 def _of_part(part: _Part) -> list[Lesson]:
-    kind = part.intent.kind
+    kind = part.kind
     found = lessons(part.text, correction=part.correction, about=part.turn.about)
     if kind == "nothing":
         sure = part.intent.scores["nothing"] >= _SURELY
@@ -148,7 +166,7 @@ def _of_part(part: _Part) -> list[Lesson]:
     if kind == "retract":
         whole = _whole(part.text, part)
         return [whole] if whole else []
-    if len(found) > 1 and all(lesson.durability is Durability.STANDING for lesson in found):
+    if len(found) > 1 and (_LISTED.search(part.text) or all(map(_says_so, found))):
         return [_held(lesson, part) for lesson in found]
     return _lesson(found, part)
 
@@ -185,7 +203,7 @@ def _held(lesson: Lesson, part: _Part) -> Lesson:
     """The lesson with the durability that the whole turn gives it."""
     if lesson.durability is Durability.ONE_OFF:
         return lesson
-    lasting = part.intent.kind in ("standing", "change") or _says_so(lesson)
+    lasting = part.kind in ("standing", "change") or _says_so(lesson)
     return replace(lesson, durability=Durability.STANDING if lasting else Durability.UNCLEAR)
 
 
@@ -207,7 +225,7 @@ def _whole(text: str, part: _Part) -> Lesson | None:
         kind=NoteKind.PREFERENCE if _TASTE.search(text) else NoteKind.CORRECTION,
         about=part.turn.about,
     )
-    kind = part.intent.kind
+    kind = part.kind
     return Lesson(claim, _DURABILITY.get(kind, Durability.UNCLEAR), f"the turn is read as: {kind}")
 
 
