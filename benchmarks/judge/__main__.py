@@ -1,4 +1,4 @@
-"""scripts/bench judge [--split eval|dev] [--data DIR] [--curve] [--json]: the pairwise decision, measured.
+"""scripts/bench judge [--split eval|dev] [--data DIR] [--curve] [--json]: pairs, judged.
 
 ``--data`` (or the environment's SLEEP_BENCH_DATA) is a directory with the public sets; a set that
 is absent is skipped, and the table says so. The ``eval`` split prints figures, never sentences.

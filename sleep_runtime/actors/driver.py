@@ -19,7 +19,16 @@ from typing import TypeVar
 from sleep_runtime.actors import meter
 from sleep_runtime.actors.heartbeat import Heartbeat, Pulse
 from sleep_runtime.actors.shelf import Shelf
-from sleep_runtime.consolidation import curate, effect, facets, generate, propose, reflect, settle
+from sleep_runtime.consolidation import (
+    again,
+    curate,
+    effect,
+    facets,
+    generate,
+    propose,
+    reflect,
+    settle,
+)
 from sleep_runtime.core.errors import (
     BudgetSpent,
     EngineUnavailable,
@@ -315,7 +324,8 @@ class _Steps:
     def _reflect(self, run: Run) -> Run:
         parts, policy = self._parts, self._parts.policy
         dossiers = self._shelf.dossiers(run.scope)
-        observations = facets.resolved(self._observations(run), dossiers)
+        fresh = facets.resolved(self._observations(run), dossiers)
+        observations = [*again.again(fresh, dossiers), *fresh]
         vectors = self._vectors(observations, dossiers)
         pairs = reflect.shortlist(observations, dossiers, vectors, policy.reflect)
         judgements, asked = self._judge(run, "compare", pairs, observations, dossiers, vectors)

@@ -119,7 +119,8 @@ def _named_alike(left: Claim, right: Claim) -> bool:
 
 def _shared(left: Claim, right: Claim) -> bool:
     """True when both hold a word that carries meaning and is the value of neither."""
-    facets = stems(" ".join([*left.about.values(), *right.about.values()]))
+    aside = [*left.about.values(), *right.about.values(), left.applies_when, right.applies_when]
+    facets = stems(" ".join(aside))
     values = stems(left.value) | stems(right.value)
     both = content(left.statement) & content(right.statement)
     return bool(both - facets - values)

@@ -209,11 +209,20 @@ class _Curator:
             page.before, page.pieces, page.fresh, self._scope, self._policy, kind=page.claim.kind
         )
         worth = Worth.KEEP if found.met else Worth.WAIT
+        self._merge(page, critique)
         move = look_up(page.status, critique.relation, worth, stand)
         if move is not None:
             self._apply(page, move, rivals, proposal, critique, found.reason)
         if move is not None and page.status is NoteStatus.ACTIVE:
             self._reword(page, rivals)
+
+    def _merge(self, page: Page, critique: Critique) -> None:
+        """Retire the notes whose evidence has gone over to this page."""
+        for key in critique.merges:
+            other = self._book.get(key)
+            if other is not None and other is not page and other.status in _SHOWN:
+                change = Change(DeltaKind.RETIRE, "merged", f"says the same as {page.id}")
+                other.move(NoteStatus.RETIRED, change, superseded_by=page.id)
 
     def _reword(self, page: Page, rivals: Iterable[Page]) -> None:
         """Let a note that is in view say it in the words that hold most of the lesson."""

@@ -23,7 +23,6 @@ from sleep_runtime.core.observation import (
 )
 from sleep_runtime.core.policy import GeneratePolicy
 
-
 MAX_CAUSE_CHARS = 240
 
 

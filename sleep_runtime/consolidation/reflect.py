@@ -33,6 +33,8 @@ _LIVELIEST = (
     NoteStatus.RETIRED,
     NoteStatus.QUARANTINED,
 )
+_MOST = 0.5
+"""The share of a note's evidence that makes what is grouped anew that note."""
 _SHOWN = (NoteStatus.ACTIVE, NoteStatus.CANDIDATE)
 
 
@@ -48,6 +50,7 @@ class _Place(NamedTuple):
     relation: Relation
     target: str
     rivals: tuple[str, ...]
+    merges: tuple[str, ...] = ()
 
 
 def note_id(proposal: Proposal) -> str:
@@ -85,6 +88,7 @@ def critique(
                 worth=finding.worth,
                 target=place.target,
                 rivals=place.rivals,
+                merges=place.merges,
                 code=finding.code,
                 reason=finding.reason,
             )
@@ -106,17 +110,46 @@ def _places(
     with_others = Circle({item.id: item.claims for item in lasting}, judgements)
     known = {item.id: with_notes.ties(item.claims) for item in lasting}
     tonight = {item.id: with_others.ties(item.claims) for item in lasting}
+    shares = {item.id: _shares(item, notes) for item in lasting}
     homes: dict[str, str] = {}
     for item in lasting:
         excluded = {homes.get(other, "") for other in _with(tonight[item.id], Tie.EXCLUDES)}
-        same = [key for key in _with(known[item.id], Tie.SAME) if key not in excluded]
-        same.sort(key=lambda key: _LIVELIEST.index(notes[key].note.status))
+        owned = shares[item.id]
+        ties = dict.fromkeys(
+            [*(key for key in owned if owned[key] >= _MOST), *_with(known[item.id], Tie.SAME)]
+        )
+        same = [key for key in ties if key not in excluded]
+        same.sort(key=lambda key: (_LIVELIEST.index(notes[key].note.status), -owned.get(key, 0.0)))
         homes[item.id] = same[0] if same else note_id(item)
     places = {
-        item.id: _place(homes, item, known[item.id], tonight[item.id], notes) for item in lasting
+        item.id: _place(homes, item, known[item.id], tonight[item.id], notes)._replace(
+            merges=_merges(homes[item.id], shares[item.id], notes)
+        )
+        for item in lasting
     }
     nowhere = _Place(Relation.NEW, "", ())
     return {item.id: places.get(item.id, nowhere) for item in proposals}
+
+
+def _shares(proposal: Proposal, notes: Mapping[str, Dossier]) -> dict[str, float]:
+    """Which share of what speaks for each note is in the proposal; notes without any left out."""
+    events = {item.event_id for item in proposal.evidence}
+    found: dict[str, float] = {}
+    for key, dossier in notes.items():
+        if dossier.note.status in _SHOWN and dossier.said:
+            for_it = {item.event_id for item in dossier.evidence if item.weight > 0}
+            if both := len(for_it & events):
+                found[key] = both / len(for_it)
+    return found
+
+
+def _merges(
+    home: str, shares: Mapping[str, float], notes: Mapping[str, Dossier]
+) -> tuple[str, ...]:
+    """Notes all of whose evidence went into a proposal that belongs to another one."""
+    if home not in notes:
+        return ()
+    return tuple(sorted(key for key, share in shares.items() if key != home and share == 1.0))
 
 
 def _may_last(proposal: Proposal) -> bool:

@@ -40,6 +40,7 @@ seventeen eighteen nineteen twenty
 """
 _SPELLED = {word: str(number) for number, word in enumerate(_NUMBER_WORDS.split(), start=2)}
 _SPELLED |= {"thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "ninety": "90"}
+_SPELLED |= {"seventy": "70", "eighty": "80"}
 _SPELLED |= {"hundred": "100", "twice": "2", "zero": "0"}
 _CACHED_CHARS = 400
 

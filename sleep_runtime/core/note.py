@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from sleep_runtime.core.event import Trust
-from sleep_runtime.core.observation import Claim
+from sleep_runtime.core.observation import Claim, Observation
 from sleep_runtime.core.scope import Scope
 
 
@@ -115,7 +115,8 @@ class Dossier(BaseModel):
 
     ``wordings`` are the claims of the observations behind it, each once: the same lesson in the
     words of everybody who said it, the note's own not among them. ``undone`` are the events that
-    spoke for it until an undo took that back: known, and counted for nothing.
+    spoke for it until an undo took that back: known, and counted for nothing. ``said`` are the
+    observations themselves, of a note that was not said so often that they are too many.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -124,6 +125,7 @@ class Dossier(BaseModel):
     evidence: tuple[Evidence, ...] = ()
     wordings: tuple[Claim, ...] = ()
     undone: tuple[str, ...] = ()
+    said: tuple[Observation, ...] = ()
 
     @property
     def claims(self) -> tuple[Claim, ...]:

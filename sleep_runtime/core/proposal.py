@@ -108,7 +108,7 @@ class Critique(BaseModel):
     """The Reflector's verdict on one proposal. ``code`` is counted, ``reason`` is read.
 
     ``target`` is the note it is about; ``rivals`` are the notes (some may only come to be in the
-    same night) that cannot be true beside it.
+    same night) that cannot be true beside it; ``merges`` are notes that turn out to say the same.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -118,6 +118,7 @@ class Critique(BaseModel):
     worth: Worth
     target: str = ""
     rivals: tuple[str, ...] = ()
+    merges: tuple[str, ...] = ()
     code: str
     reason: str
 

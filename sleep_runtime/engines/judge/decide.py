@@ -13,6 +13,7 @@ import numpy as np
 
 from sleep_runtime.core.observation import Claim
 from sleep_runtime.core.proposal import ClaimPair, Judgement, Verdict
+from sleep_runtime.engines.judge import guards
 from sleep_runtime.engines.judge.features import features
 from sleep_runtime.engines.judge.reading import Floats, Reading, TokenEmbedder, read
 from sleep_runtime.engines.judge.weights import Weights, shipped
@@ -46,7 +47,7 @@ class PairJudge:
     def judge(self, pair: ClaimPair) -> Judgement:
         """The judgement of one pair."""
         ruled = align.judge(pair.left, pair.right, lambda: self._cosine(pair))
-        if align.barred(pair.left, pair.right) or ruled.verdict is Verdict.EXCLUDES:
+        if guards.barred(pair.left, pair.right) or ruled.verdict is Verdict.EXCLUDES:
             return ruled
         if ruled.verdict is Verdict.UNRELATED and not self._open(pair):
             return ruled
@@ -65,7 +66,7 @@ class PairJudge:
     def _weighed(self, pair: ClaimPair, ruled: Judgement, chances: Floats) -> Judgement:
         same, excludes = float(chances[0]), float(chances[1])
         if ruled.verdict is Verdict.SAME:
-            stop = align.figures_differ(pair.left, pair.right)
+            stop = guards.figures_differ(pair.left, pair.right)
             if not stop and same < _DOUBTED:
                 stop = "near in words, but not in their answer"
             return _apart(stop) if stop else ruled
@@ -73,24 +74,26 @@ class PairJudge:
         if answered:
             return _answer(Verdict.EXCLUDES, f"the store knows {answered} as two answers", excludes)
         if same >= self._weights.same_from:
-            stop = align.at_odds(pair.left, pair.right)
+            stop = guards.at_odds(pair.left, pair.right)
             return _apart(stop) if stop else _answer(Verdict.SAME, "one topic, one answer", same)
         if excludes >= self._excludes_from(pair):
             return _answer(Verdict.EXCLUDES, "one topic, two answers", excludes)
         return ruled
 
     def _excludes_from(self, pair: ClaimPair) -> float:
-        if pair.left.about != pair.right.about:
+        if not guards.one_facet(pair.left, pair.right):
             return float("inf")
         strict = self._weights.excludes_from
-        return strict if pair.left.about else max(strict, _EXCLUDES_WITHOUT_FACET)
+        return (
+            strict if pair.left.about or pair.right.about else max(strict, _EXCLUDES_WITHOUT_FACET)
+        )
 
     def _open(self, pair: ClaimPair) -> bool:
         """True where the head may say more than the rules: free wordings, or known answers.
 
         In one frame, with one place filled differently, rules know better which place it is.
         """
-        return bool(pair.hints.known) or align.freely_worded(pair.left, pair.right)
+        return bool(pair.hints.known) or guards.freely_worded(pair.left, pair.right)
 
     def _known_apart(self, pair: ClaimPair) -> str:
         """Two words, one of each side alone, that the store saw answer one question differently."""

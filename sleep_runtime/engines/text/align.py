@@ -47,8 +47,6 @@ _OPPOSITES = {
     (stem(one), stem(other)) for pair in ANTONYMS for one in pair for other in pair - {one}
 }
 _DIRECTED = word_set("before after above below over under to from into onto behind")
-_FREE_FROM = 5
-"""Unshared words, both sides together, from which on two claims have no common frame."""
 Cosine = Callable[[], float]
 
 
@@ -111,7 +109,7 @@ def _unprefixed(statement: str, about: tuple[str, ...]) -> str:
 
 def judge(left: Claim, right: Claim, cosine: Cosine) -> Judgement:
     """The judgement of one pair. ``cosine`` is only called where words leave it open."""
-    gate = _facet_gate(left, right)
+    gate = facet_gate(left, right)
     if gate:
         return _apart(gate, 0.95)
     a, b = read(left), read(right)
@@ -126,45 +124,8 @@ def judge(left: Claim, right: Claim, cosine: Cosine) -> Judgement:
     return found
 
 
-def barred(left: Claim, right: Claim) -> bool:
-    """True where no likeness of words counts: other facets, or other conditions."""
-    if _facet_gate(left, right):
-        return True
-    return not _alike(read(left).when, read(right).when)
-
-
-def freely_worded(left: Claim, right: Claim) -> bool:
-    """True when the two have much that the other has not: no frame in which places compare."""
-    a, b = read(left).tokens, read(right).tokens
-    return len(a ^ b) >= _FREE_FROM
-
-
-def at_odds(left: Claim, right: Claim) -> str:
-    """Why two claims cannot be one, however alike they sound; "" when nothing speaks against it."""
-    a, b = read(left), read(right)
-    figures = figures_differ(left, right)
-    if figures:
-        return figures
-    if a.negated != b.negated:
-        return "one forbids, the other does not"
-    if _reordered(a, b):
-        return "the same words the other way round"
-    if (a.rejected & b.value - b.rejected) - a.value or (
-        b.rejected & a.value - a.rejected
-    ) - b.value:
-        return "one says what the other rejects"
-    if opposed(a.tokens - b.tokens, b.tokens - a.tokens):
-        return f"opposites: {_quoted(a.tokens ^ b.tokens)}"
-    return ""
-
-
-def figures_differ(left: Claim, right: Claim) -> str:
-    """Says so where each statement, its conditions included, has a figure the other has not."""
-    a, b = (frozenset(filter(is_number, content(each.statement))) for each in (left, right))
-    return "" if a <= b or b <= a else f"figures differ: {_quoted(a ^ b)}"
-
-
-def _facet_gate(left: Claim, right: Claim) -> str:
+def facet_gate(left: Claim, right: Claim) -> str:
+    """Why two claims are about different things by their facets; "" where they are not."""
     for key in sorted(left.about.keys() & right.about.keys()):
         if left.about[key].casefold().strip() != right.about[key].casefold().strip():
             return f"they are about different {key}s"
@@ -173,7 +134,7 @@ def _facet_gate(left: Claim, right: Claim) -> str:
 
 def _relation(a: Reading, b: Reading, cosine: Cosine) -> Judgement:
     common, only_a, only_b = _split(a, b)
-    if _reordered(a, b) and not only_a and not only_b:
+    if reordered(a, b) and not only_a and not only_b:
         return _excludes("the same words the other way round", 0.7)
     if not common and not (a.rejected & b.tokens or b.rejected & a.tokens):
         return _apart("they share no content", 0.9)
@@ -223,7 +184,7 @@ def _rejects(
             continue
         framed = bool(common) or other.tokens <= one.rejected
         if framed and other_only <= one.rejected | one.tokens:
-            return _excludes(f"one says {_quoted(chosen)}, which the other rejects", 0.9)
+            return _excludes(f"one says {quoted(chosen)}, which the other rejects", 0.9)
     return None
 
 
@@ -257,10 +218,10 @@ def _swapped(
         opposed(only_a, only_b)
         and _overlap(common, only_a - _picked(only_a), only_b - _picked(only_b)) >= 0.5
     ):
-        return _excludes(f"{_quoted(only_a)} and {_quoted(only_b)} cannot both hold", 0.85)
+        return _excludes(f"{quoted(only_a)} and {quoted(only_b)} cannot both hold", 0.85)
     if not _one_place(a, b, common, only_a, only_b):
         return None
-    reason = f"one place, two answers: {_quoted(only_a)} and {_quoted(only_b)}"
+    reason = f"one place, two answers: {quoted(only_a)} and {quoted(only_b)}"
     return _excludes(reason, 0.8 if a.aspect and a.aspect == b.aspect else 0.65)
 
 
@@ -328,12 +289,12 @@ def _same(
         return _apart("they reject different things", 0.6)
     left_over = only_a | only_b
     if any(is_number(token) or token in _VALUES for token in left_over):
-        return _apart(f"a value differs: {_quoted(left_over)}", 0.75)
+        return _apart(f"a value differs: {quoted(left_over)}", 0.75)
     if left_over & (a.decisive | b.decisive):
         return _apart(
-            f"a name or figure differs: {_quoted(left_over & (a.decisive | b.decisive))}", 0.75
+            f"a name or figure differs: {quoted(left_over & (a.decisive | b.decisive))}", 0.75
         )
-    if _reordered(a, b):
+    if reordered(a, b):
         return _apart("the same words the other way round", 0.7)
     overlap = _overlap(common, only_a, only_b)
     if not left_over:
@@ -341,10 +302,10 @@ def _same(
     if only_a and only_b:
         return _two_sided(a, b, common, only_a, only_b, cosine)
     if overlap >= 0.6 and len(common) >= 2 and _answer_shared(a, b, common):
-        return _agree(f"one adds {_quoted(left_over)} and changes nothing", 0.6 + 0.3 * overlap)
+        return _agree(f"one adds {quoted(left_over)} and changes nothing", 0.6 + 0.3 * overlap)
     if overlap >= 0.5 and len(common) >= 2 and cosine() >= SURE_COSINE:
-        return _agree(f"one adds {_quoted(left_over)}; their meaning is near", 0.7)
-    return _apart(f"one says more: {_quoted(left_over)}", 0.5)
+        return _agree(f"one adds {quoted(left_over)}; their meaning is near", 0.7)
+    return _apart(f"one says more: {quoted(left_over)}", 0.5)
 
 
 def _choices(rejected: frozenset[str]) -> bool:
@@ -366,13 +327,13 @@ def _two_sided(
     """Each says a word the other does not: only a verb or a filler of the frame may differ."""
     inside = only_a & a.value or only_b & b.value or only_a & a.subject or only_b & b.subject
     if inside or len(common) < 2 or len(only_a) > 1 or len(only_b) > 1:
-        return _apart(f"each has words of its own: {_quoted(only_a)}; {_quoted(only_b)}", 0.5)
+        return _apart(f"each has words of its own: {quoted(only_a)}; {quoted(only_b)}", 0.5)
     if cosine() >= SURE_COSINE:
         return _agree("they differ in the verb only and are near in meaning", 0.65)
     return _apart("the verb differs", 0.4)
 
 
-def _reordered(a: Reading, b: Reading) -> bool:
+def reordered(a: Reading, b: Reading) -> bool:
     """True when direction decides: "A before B" and "B before A", "EUR to USD" and back."""
     return bool(a.link == b.link and a.link in _DIRECTED and a.value & b.subject - b.value)
 
@@ -440,7 +401,8 @@ def _overlap(common: frozenset[str], only_a: frozenset[str], only_b: frozenset[s
     return len(common) / total if total else 0.0
 
 
-def _quoted(tokens: frozenset[str]) -> str:
+def quoted(tokens: frozenset[str]) -> str:
+    """The first of some tokens, for a reason."""
     return ", ".join(sorted(tokens)[:6])
 
 

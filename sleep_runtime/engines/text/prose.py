@@ -24,7 +24,7 @@ _SKIPPED_LINE = re.compile(
     r"\s*(?:>|\||at \S+\(|File \"|Traceback|\$ |%\s|#{1,6} |(?:\w+\.)*\w*(?:Error|Exception)\b:?|"
     r"(?://|/\*|\*/|return\s+\S*[(.!])|(?:ba|z|fi|c)?sh: |\S+: command not found|"
     r"\[?\d{1,4}[-/:]\d\d[-/:]\d\d|(?:ERROR|WARN|INFO|DEBUG|FATAL)\b|[-=*_]{3,}\s*$|[+-]{3} |@@ |"
-    r"diff --git)"
+    r"diff --git|\[?\d{1,2}:\d\d(?::\d\d)?\]?\s+\S+)"
 )
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)]|[a-z]\))\s+")
 _HEADING = re.compile(r"^#{1,6} ", re.MULTILINE)

@@ -75,7 +75,12 @@ class _Part:
         share.
         """
         scores, kind = self.intent.scores, self.intent.kind
-        if kind == "lesson" and self.intent.lasting >= _LASTS and scores["one_off"] < _UNLIKELY:
+        if (
+            kind == "lesson"
+            and self.correction
+            and self.intent.lasting >= _LASTS
+            and scores["one_off"] < _UNLIKELY
+        ):
             return "standing" if scores["standing"] >= scores["change"] else "change"
         return kind
 

@@ -173,12 +173,12 @@ class SqliteLedgerReader:
             for row in tx.execute(about.order_by(*_EVIDENCE_ORDER)):
                 evidence[row.note_id].append(rows.evidence(row))
             named = {name for said in evidence.values() for name in _first_said(said)}
-            claims = dict[str, Claim]()
+            seen = dict[str, Observation]()
             for batch in rows.batches(sorted(named)):
                 for row in tx.execute(_claims_of(batch)):
-                    seen = rows.observation(row)
-                    claims[seen.id] = seen.claim
-        return [_dossier(note, evidence[note.id], claims) for note in found]
+                    item = rows.observation(row)
+                    seen[item.id] = item
+        return [_dossier(note, evidence[note.id], seen) for note in found]
 
     def evidence(self, note_id: str) -> list[Evidence]:
         table = schema.note_evidence
@@ -333,17 +333,19 @@ def _first_said(evidence: Sequence[Evidence]) -> list[str]:
     return list(dict.fromkeys(for_it))[:MAX_WORDINGS]
 
 
-def _dossier(note: Note, evidence: Sequence[Evidence], claims: Mapping[str, Claim]) -> Dossier:
+def _dossier(note: Note, evidence: Sequence[Evidence], seen: Mapping[str, Observation]) -> Dossier:
+    first = [seen[name] for name in _first_said(evidence) if name in seen]
     wordings: list[Claim] = []
-    for name in _first_said(evidence):
-        claim = claims.get(name)
-        if claim is not None and claim != note.claim and claim not in wordings:
-            wordings.append(claim)
+    for item in first:
+        if item.claim != note.claim and item.claim not in wordings:
+            wordings.append(item.claim)
+    names = {item.observation_id for item in evidence if item.weight > 0}
     return Dossier(
         note=note,
         evidence=tuple(item for item in evidence if not item.undone),
         wordings=tuple(wordings),
         undone=tuple(item.event_id for item in evidence if item.undone),
+        said=tuple(first) if len(first) == len(names) else (),
     )
 
 
