@@ -30,7 +30,9 @@ _SHORT_ANSWER = 8
 """Content words: an answer that short may need the turn before it to say what it answers."""
 _SURELY = 0.6
 _LASTS = 0.75
+_LASTS_IN_PASSING = 0.85
 _UNLIKELY = 0.1
+_LIST_LINES = 3
 _TASTE = re.compile(
     r"\bi(?:['\u2019]d| would)?\s+(?:really |much |always |generally |rather )?(?:prefer|like|love|"
     r"hate|dislike|rather)\b",
@@ -75,10 +77,11 @@ class _Part:
         share.
         """
         scores, kind = self.intent.scores, self.intent.kind
+        bar = _LASTS if self.correction else _LASTS_IN_PASSING
         if (
             kind == "lesson"
-            and self.correction
-            and self.intent.lasting >= _LASTS
+            and self.text.count("\n") < _LIST_LINES
+            and self.intent.lasting >= bar
             and scores["one_off"] < _UNLIKELY
         ):
             return "standing" if scores["standing"] >= scores["change"] else "change"
