@@ -358,8 +358,8 @@ class _Steps:
     def _in_force_above(self, dossiers: Sequence[Dossier]) -> set[str]:
         """The notes of the scopes above that this scope's own copies folded into, if still true."""
         folded_into = {dossier.note.superseded_by for dossier in dossiers} - {""}
-        above = (self._parts.ledger.note(note_id) for note_id in sorted(folded_into))
-        return {note.id for note in above if note and note.status is NoteStatus.ACTIVE}
+        above = self._parts.ledger.named(sorted(folded_into)) if folded_into else []
+        return {note.id for note in above if note.status is NoteStatus.ACTIVE}
 
     def _vectors(
         self, observations: Sequence[Observation], dossiers: Sequence[Dossier]

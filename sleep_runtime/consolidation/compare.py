@@ -76,9 +76,9 @@ def comparable(left: Claim, right: Claim) -> bool:
 def identical(left: Claim, right: Claim) -> bool:
     """True when both say the same in the same words, of the same thing, in the same case."""
     return (
-        comparable(left, right)
+        normalise(left.statement) == normalise(right.statement)
+        and comparable(left, right)
         and same_facets(left, right)
-        and normalise(left.statement) == normalise(right.statement)
         and normalise(left.applies_when) == normalise(right.applies_when)
         and not clash(left, right)
     )

@@ -186,7 +186,7 @@ def _place(
 def _tonight(proposals: Sequence[Proposal], places: Mapping[str, _Place]) -> list[withdraw.Lesson]:
     """What tonight's proposals may become, where it is no note yet."""
     return [
-        withdraw.Lesson(note_id(item), False, item.claims)
+        withdraw.Lesson(note_id(item), active=False, claims=item.claims)
         for item in proposals
         if _may_last(item) and not item.feedback_on and not places[item.id].target
     ]

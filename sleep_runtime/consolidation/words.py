@@ -78,7 +78,14 @@ def _normalise_short(text: str) -> str:
 
 def stems(text: str) -> frozenset[str]:
     """Stems of every word."""
+    return _stems_short(text) if len(text) <= _CACHED_CHARS else _stems(text)
+
+
+def _stems(text: str) -> frozenset[str]:
     return frozenset(stem(word) for word in words(text))
+
+
+_stems_short = lru_cache(maxsize=16_384)(_stems)
 
 
 def is_frame(word: str) -> bool:
@@ -88,7 +95,14 @@ def is_frame(word: str) -> bool:
 
 def content(text: str) -> frozenset[str]:
     """Stems of the words that carry the lesson, without grammar, frame words and negations."""
+    return _content_short(text) if len(text) <= _CACHED_CHARS else _content(text)
+
+
+def _content(text: str) -> frozenset[str]:
     return frozenset(stem(word) for word in words(text) if not is_frame(word))
+
+
+_content_short = lru_cache(maxsize=16_384)(_content)
 
 
 def numbers(text: str) -> frozenset[str]:

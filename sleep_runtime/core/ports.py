@@ -213,6 +213,9 @@ class LedgerReader(Protocol):
 
     def note(self, note_id: str) -> Note | None: ...
 
+    def named(self, note_ids: Sequence[str]) -> list[Note]:
+        """The newest revisions of those of these notes that exist, ordered by note id."""
+
     def history(self, note_id: str) -> list[Note]:
         """Every revision, oldest first."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, Self
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -119,6 +120,11 @@ class Scope(str):
 def _check(path: object) -> None:
     if not isinstance(path, str):
         raise InvalidScope(f"expected text, got {type(path).__name__}", field="scope", mend=_MEND)
+    _check_text(path)
+
+
+@lru_cache(maxsize=4096)
+def _check_text(path: str) -> None:
     parts = path.split("/")
     if len(parts) > len(_NAMES):
         raise InvalidScope(f"has {len(parts)} parts, at most 3", field="scope", mend=_MEND)

@@ -153,7 +153,7 @@ class Projector:
 
         Returns the ledger's revision (0: no such note) of those it read back right.
         """
-        notes = {i: note for i in dict.fromkeys(note_ids) if (note := self._reader.note(i))}
+        notes = {note.id: note for note in self._reader.named(note_ids)}
         wanted = self._wanted(note_ids, notes)
         if wanted.entries:
             self._index.upsert(generation, list(wanted.entries.values()))

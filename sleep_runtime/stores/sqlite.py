@@ -134,7 +134,8 @@ def reader_engine(path: Path) -> sa.Engine:
 def _begin_with(engine: sa.Engine, statement: str) -> None:
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(statement)
+        # Past SQLAlchemy: every read and every write begins here.
+        connection.connection.cursor().execute(statement)
 
 
 def schema_version(connection: sqlite3.Connection, path: Path, *, ours: int) -> int:

@@ -128,6 +128,10 @@ class Notebook:
             chain = self._revisions.get(note_id)
             return chain[-1] if chain else None
 
+    def named(self, note_ids: Sequence[str]) -> list[Note]:
+        found = (self.note(note_id) for note_id in sorted(set(note_ids)))
+        return [note for note in found if note]
+
     def history(self, note_id: str) -> list[Note]:
         with self._lock:
             return list(self._revisions.get(note_id, []))

@@ -1,4 +1,4 @@
-"""Labelled cases for the extractive engine: pairs of statements, and turns with their durability.
+"""Labelled cases for what is cut from turns: pairs of statements, and clauses by durability.
 
 Five trades, wordings of several people. SAME: one lesson in other words. EXCLUDES: both cannot
 hold. UNRELATED: near misses that can both hold.
@@ -252,8 +252,8 @@ SHORTHAND = (
 )
 PAIRS = FINANCE + CODING + SUPPORT + OPS + SALES + MIXED + SHORTHAND
 
-# (filed as a correction?, what the person wrote, durability of its drafts in order)
-TURNS: tuple[tuple[bool, str, tuple[str, ...]], ...] = (
+# (filed as a correction?, what the person wrote, durability of the clauses cut from it, in order)
+CLAUSES: tuple[tuple[bool, str, tuple[str, ...]], ...] = (
     # finance
     (True, "use adjusted EBITDA, and run the waterfall quarter over quarter", ("standing",) * 2),
     (True, "no — adjusted EBITDA please, not reported", ("standing",)),

@@ -1,4 +1,7 @@
-"""The extractive engine on labelled turns and pairs of five trades."""
+"""Clauses cut from labelled turns, and how the engine compares what they say, in five trades.
+
+What a whole turn means is tested in ``test_turns``.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,14 @@ import time
 from collections import Counter
 
 import pytest
-from extractive_cases import PAIRS, SHORTHAND, TURNS
+from extractive_cases import CLAUSES, PAIRS, SHORTHAND
 
 from sleep_runtime.core.event import EventKind, Role
-from sleep_runtime.core.observation import Claim, Draft, Durability, NoteKind
+from sleep_runtime.core.observation import Claim, Durability, NoteKind
 from sleep_runtime.core.proposal import ClaimPair, Judgement, Verdict
 from sleep_runtime.engines.embedder import MiniLmEmbedder
 from sleep_runtime.engines.extractive import ExtractiveEngine
+from sleep_runtime.engines.text.drafts import Lesson, lessons
 from sleep_runtime.testing.contracts.engine import session, turn
 from sleep_runtime.testing.embedder import HashEmbedder
 
@@ -20,15 +24,14 @@ ENGINE = ExtractiveEngine(MiniLmEmbedder())
 NORTHWIND = {"account": "northwind"}
 
 
-def drafts(
+def cut(
     text: str, *, correction: bool = True, about: dict[str, str] | None = None
-) -> list[Draft]:
-    kind = EventKind.CORRECTION if correction else EventKind.MESSAGE
-    return list(ENGINE.distil([session(turn(text, kind=kind, about=about))])[0].drafts)
+) -> list[Lesson]:
+    return lessons(text, correction=correction, about=about or {})
 
 
 def claim(text: str, about: dict[str, str] | None = None) -> Claim:
-    return drafts(text, about=about)[0].claim
+    return cut(text, about=about)[0].claim
 
 
 def compare(left: Claim, right: Claim) -> Judgement:
@@ -57,11 +60,11 @@ def test_shorthand_is_read_as_what_it_stands_for(label: str, left: str, right: s
     assert compare(claim(left), claim(right)).verdict.value == label
 
 
-@pytest.mark.parametrize(("correction", "text", "expected"), TURNS)
-def test_turns_are_read_with_restraint(
+@pytest.mark.parametrize(("correction", "text", "expected"), CLAUSES)
+def test_clauses_are_cut_with_restraint(
     correction: bool, text: str, expected: tuple[str, ...]
 ) -> None:
-    found = tuple(draft.durability.value for draft in drafts(text, correction=correction))
+    found = tuple(lesson.durability.value for lesson in cut(text, correction=correction))
     assert found == expected
 
 
@@ -126,7 +129,7 @@ def test_claims_keep_the_persons_words(
     ],
 )
 def test_a_lesson_stands_alone_without_remarks_and_echoes(text: str, statements: list[str]) -> None:
-    assert [draft.claim.statement for draft in drafts(text, about=NORTHWIND)] == statements
+    assert [lesson.claim.statement for lesson in cut(text, about=NORTHWIND)] == statements
 
 
 def test_a_leading_negation_rejects_and_is_no_answer() -> None:
@@ -162,12 +165,12 @@ def test_kinds(text: str, kind: NoteKind) -> None:
 
 
 def test_slots_and_statement_are_grounded_in_the_turn() -> None:
-    for correction, text, expected in TURNS:
+    for correction, text, expected in CLAUSES:
         if expected:
-            for draft in drafts(text, correction=correction):
-                assert draft.claim.subject.lower() in text.lower()
-                assert draft.claim.value.lower() in text.lower()
-                assert _said(draft.claim.statement, text)
+            for lesson in cut(text, correction=correction):
+                assert lesson.claim.subject.lower() in text.lower()
+                assert lesson.claim.value.lower() in text.lower()
+                assert _said(lesson.claim.statement, text)
 
 
 def _said(statement: str, text: str) -> bool:
@@ -225,14 +228,16 @@ def test_a_claim_is_the_same_as_itself() -> None:
 
 
 def test_a_condition_and_a_negation_are_never_cut_off() -> None:
-    found = drafts("if the client asks, use reported EBITDA and show the bridge")
-    assert all("if the client asks" in draft.claim.statement for draft in found)
-    for draft in drafts("don't commit secrets and push to main"):
-        assert draft.claim.statement.startswith("don't")
+    found = cut("if the client asks, use reported EBITDA and show the bridge")
+    assert found
+    assert all("if the client asks" in lesson.claim.statement for lesson in found)
+    for lesson in cut("don't commit secrets and push to main"):
+        assert lesson.claim.statement.startswith("don't")
 
 
 def test_a_one_off_is_returned_so_that_the_run_can_say_why_it_left_it() -> None:
-    (draft,) = drafts("just for this draft, leave out the appendix", correction=False)
+    asked = session(turn("just for this draft, leave out the appendix", kind=EventKind.MESSAGE))
+    (draft,) = ENGINE.distil([asked])[0].drafts
     assert draft.durability is Durability.ONE_OFF
     assert draft.why
 
@@ -247,5 +252,5 @@ def test_reading_takes_time_linear_in_the_text() -> None:
     texts = [unit * 600 for unit in ("a, ", "not ", "use x and ", "always, ", "(", "ok ", "for ")]
     started = time.perf_counter()
     for text in texts:
-        drafts(text[:4000], about=NORTHWIND)
+        ENGINE.distil([session(turn(text[:4000], about=NORTHWIND))])
     assert time.perf_counter() - started < 5.0

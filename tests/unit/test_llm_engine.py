@@ -402,6 +402,25 @@ def test_the_worked_examples_of_distil_pass_the_engines_own_gate() -> None:
         assert "dropped" not in got.problem + "".join(draft.why for draft in got.drafts)
 
 
+def test_the_question_explains_every_kind_and_durability_an_answer_may_name() -> None:
+    asked = load_prompt("distil")[0][1]
+    choices = schema_of(DistilAnswer)["properties"]["items"]["items"]["properties"]
+    for name in ("kind", "durability"):
+        (explained,) = [line for line in asked.splitlines() if f'"{name}": ' in line]
+        assert set(re.findall(r"[a-z_]+", explained)) >= set(choices[name]["enum"])
+
+
+def test_a_person_may_take_back_what_was_said() -> None:
+    said = "Forget what I said about the release notes"
+    withdrawn = item(
+        quote=said, statement=said, kind="preference", value="", durability="withdrawn"
+    )
+    asked = session(turn(said))
+    (got,) = LlmEngine(saying(withdrawn)).distil([asked])
+    (kept,) = observe(asked, got, policy=GeneratePolicy()).observations
+    assert kept.durability is Durability.WITHDRAWN
+
+
 def test_the_worked_examples_of_compare_fit_their_schema_and_show_every_verdict() -> None:
     messages = load_prompt("compare")[1:]
     answers = [json.loads(text) for role, text in messages if role == "assistant"]

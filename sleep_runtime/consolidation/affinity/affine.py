@@ -15,6 +15,10 @@ from sleep_runtime.consolidation.compare import names_of
 from sleep_runtime.core.observation import Claim
 from sleep_runtime.core.proposal import ClaimPair
 
+_FRAMED, _OWN_LEAST = NAMES.index("framed"), NAMES.index("own_least")
+_ONE_FRAME = 0.6
+_IN_A_FRAME = Odds(same=0.25, excludes=0.65)
+
 
 def odds(
     pairs: Sequence[ClaimPair], claims: Iterable[Claim], vectors: Mapping[str, bytes]
@@ -24,7 +28,17 @@ def odds(
     ``claims`` are all that the store's statistics rest on; ``vectors`` unit vectors by statement.
     """
     keys, rows = measured(pairs, claims, vectors)
-    return dict(zip(keys, head.load().odds(rows), strict=True))
+    answers = head.load().odds(rows)
+    return {key: _framed(found, row) for key, found, row in zip(keys, answers, rows, strict=True)}
+
+
+def _framed(found: Odds, row: Rows) -> Odds:
+    """Two answers in one frame exclude each other, however much the frame says is alike."""
+    if row[_FRAMED] < _ONE_FRAME or row[_OWN_LEAST] <= 0:
+        return found
+    return Odds(
+        same=min(found.same, _IN_A_FRAME.same), excludes=max(found.excludes, _IN_A_FRAME.excludes)
+    )
 
 
 def measured(

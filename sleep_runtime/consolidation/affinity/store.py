@@ -12,6 +12,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations, pairwise
 
 from sleep_runtime.consolidation.affinity.weights import weighted
@@ -24,10 +25,14 @@ _HOMES = 12
 _UNKNOWN_COHERENCE = 0.3
 
 _REJECTED = re.compile(
-    r"(?:\bnot\b|\bno longer\b|\binstead of\b|\brather than\b|\bno more\b|\bforget\b|\bnever\b|"
-    r"\bdon['\u2019]?t\b|\bwithout\b|\bfrom\b(?=[^.;!?]{2,60}?\bto\b))\s+([^,.;:!?\u2013\u2014]{2,60})"
+    r"(?:\bnot\b|\bno (?:longer|more)\b|\binstead of\b|\bin (?:place|lieu) of\b|\brather than\b|"
+    r"\bother than\b|\bforget\b|\bnever\b|\bdon['\u2019]?t\b|\bwithout\b|\bdone with\b|"
+    r"\b(?:good)?bye(?: to)?\b|\baway from\b|\bmoved? (?:\w+ )?off\b|\bwhere (?:we|they|you) had\b|"
+    r"\b(?:ban|bann|drop|dropp|ditch|abandon|replac|retir|scrapp?|emptyi?|stopp?)(?:e?d|e?s|ing|e)?\b|"
+    r"\bfrom\b(?=[^.;!?]{2,60}?\bto\b))\s+([^,.;:!?\u2013\u2014]{2,60}?)(?=$|[,.;:!?\u2013\u2014]|"
+    r"\s(?:and|but|so|for|because|since|to|now)\b)"
     r"|([^,.;:!?\u2013\u2014]{2,60}?)\s+(?:is|are|was|goes|went)\s+(?:out|gone|history|over|dead|"
-    r"off the table|away|retired|dropped)\b",
+    r"off the table|away|retired|dropped|no use|banned)\b",
     re.IGNORECASE,
 )
 _CHANGE = re.compile(
@@ -58,8 +63,12 @@ class Reading:
 
 def read(claim: Claim, about: About) -> Reading:
     """The reading of a claim about these facets."""
+    return _read(claim.statement, claim.corrects, about)
+
+
+@lru_cache(maxsize=8_192)
+def _read(text: str, corrects: str, about: About) -> Reading:
     facets = {stem(word) for _, value in about for word in words(value)}
-    text = claim.statement
     said = {root: value for root, value in weighted(text).items() if root not in facets}
     rejected = {root for part in _REJECTED.findall(text) for root in weighted(" ".join(part))}
     asserted = weighted(_REJECTED.sub(" ", text)).keys()
@@ -68,7 +77,7 @@ def read(claim: Claim, about: About) -> Reading:
     return Reading(
         said={root: value for root, value in said.items() if root not in rejected},
         rejected=frozenset(rejected),
-        answered=frozenset(weighted(claim.corrects)),
+        answered=frozenset(weighted(corrects)),
         order=tuple(roots),
         phrases=frozenset(pairwise(roots)),
         numbers=numbers(_REJECTED.sub(" ", text)),
@@ -95,7 +104,8 @@ class Store:
         self._everywhere: Counter[str] = Counter()
         for counts in self._here.values():
             self._everywhere.update(counts)
-        self._coherence = self._coherences()
+        self._homes = self._found_in()
+        self._coherence: dict[str, float] = {}
         self._answers = self._alternates()
 
     def reading(self, claim: Claim) -> Reading:
@@ -117,7 +127,12 @@ class Store:
 
     def coherence(self, root: str) -> float:
         """How alike the claims are that hold the word, 0..1; low for words of the frame."""
-        return self._coherence.get(root, _UNKNOWN_COHERENCE)
+        known = self._coherence.get(root)
+        if known is None:
+            held = self._homes.get(root, ())
+            known = _likeness(root, held) if len(held) > 1 else _UNKNOWN_COHERENCE
+            self._coherence[root] = known
+        return known
 
     def alternates(self, one: str, other: str) -> float:
         """How often one of the two was put in the other's place, 0 or more."""
@@ -129,13 +144,14 @@ class Store:
 
     # ------------------------------------------------------------------------ derived once
 
-    def _coherences(self) -> dict[str, float]:
+    def _found_in(self) -> dict[str, list[Reading]]:
+        """The first claims that hold each word."""
         homes: dict[str, list[Reading]] = defaultdict(list)
         for reading in self._readings.values():
             for root in reading.said:
                 if len(homes[root]) < _HOMES:
                     homes[root].append(reading)
-        return {root: _likeness(root, held) for root, held in homes.items() if len(held) > 1}
+        return homes
 
     def _alternates(self) -> Counter[tuple[str, str]]:
         """Recurring words of which one stood in a correction and the other in its cause."""

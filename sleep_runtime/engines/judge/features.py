@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 
 import numpy as np
 
@@ -68,7 +69,10 @@ class _Pair:
 
 def letters(one: tuple[Word, ...], other: tuple[Word, ...]) -> Floats:
     """How alike words are as they are written (n, m): 1 the same, 0 nothing in common."""
-    found = np.array([[alike(a, b) for b in other] for a in one], dtype=np.float64)
+    found = np.array(
+        [[alike(a, b) if a.token[:1] == b.token[:1] else 0.0 for b in other] for a in one],
+        dtype=np.float64,
+    )
     found = found.reshape(len(one), len(other))
     _initials(one, other, found)
     _initials(other, one, found.T)
@@ -82,7 +86,9 @@ def _initials(one: tuple[Word, ...], other: tuple[Word, ...], found: Floats) -> 
         size = len(word.token)
         if 2 <= size <= 4 and word.token.isalpha():
             for start in range(len(long) - size + 1):
-                if initials_match(word.token, long[start : start + size]):
+                if long[start][:1] == word.token[:1] and initials_match(
+                    word.token, long[start : start + size]
+                ):
                     found[row, start : start + size] = 1.0
 
 
@@ -238,7 +244,7 @@ def _beside(side: Reading, index: int, pair: _Pair) -> tuple[Floats, Floats]:
 
 def _spans(pair: _Pair) -> Iterator[tuple[str, float]]:
     """The likeliest answer of each side as a run of words."""
-    spans = [_answer_span(side) for side in pair.sides]
+    spans = [list(_answer_span(side)) for side in pair.sides]
     names = ("span_shared", "span_known", "span_left", "span_words", "span_unknown")
     if not (spans[0] and spans[1]):
         for name in names:
@@ -258,11 +264,12 @@ def _spans(pair: _Pair) -> Iterator[tuple[str, float]]:
     yield "span_cosine", _cosine(*pooled)
 
 
-def _answer_span(side: Reading) -> list[int]:
+@lru_cache(maxsize=8192)
+def _answer_span(side: Reading) -> tuple[int, ...]:
     """The run of likely answer words with the most weight."""
     answer = side.roles[:, ANSWER]
     if not len(answer):
-        return []
+        return ()
     bar = max(0.35, 0.5 * float(answer.max()))
     best, run = [int(answer.argmax())], list[int]()
     for at in np.flatnonzero(answer >= bar):
@@ -270,7 +277,7 @@ def _answer_span(side: Reading) -> list[int]:
         run = [*run, int(at)] if joined else [int(at)]
         if answer[run].sum() > answer[best].sum():
             best = run
-    return best
+    return tuple(best)
 
 
 def _marks(one: Reading, other: Reading) -> Iterator[tuple[str, float]]:

@@ -168,7 +168,7 @@ def _split(a: Reading, b: Reading) -> tuple[frozenset[str], frozenset[str], froz
 
 def _spelled_alike(one: str, other: str) -> bool:
     """Inflections the stemmer missed: one word begins the other, nearly as long."""
-    if is_number(one) or is_number(other) or min(len(one), len(other)) < 5:
+    if one[:1] != other[:1] or min(len(one), len(other)) < 5 or is_number(one):
         return False
     short, long = sorted((one, other), key=len)
     return long.startswith(short) and len(long) - len(short) <= 2
@@ -341,8 +341,11 @@ def reordered(a: Reading, b: Reading) -> bool:
 def _initials_unified(reading: Reading, other: Reading) -> Reading:
     """``reading`` with a run of words as the initialism ``other`` uses (pull request: pr)."""
     shorts = [t for t in sorted(other.tokens - reading.tokens) if 2 <= len(t) <= 5 and t.isalpha()]
+    first = {token[:1] for token in reading.order} if shorts else set()
     for short in shorts:
         size = len(short)
+        if short[0] not in first:
+            continue
         for start in range(len(reading.order) - size + 1):
             run = reading.order[start : start + size]
             if initials_match(short, run):

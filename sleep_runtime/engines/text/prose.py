@@ -30,7 +30,8 @@ _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)]|[a-z]\))\s+")
 _HEADING = re.compile(r"^#{1,6} ", re.MULTILINE)
 _CODE_LINE = re.compile(
     r"[{};]\s*$|^\s*(?:from \S+ import\b|def \w+\(|class \w+[:(]|(?:const|let|var)\s+\w+\s*=|"
-    r"import [\w.]+\s*$)"
+    r"import [\w.]+\s*$|"
+    r"(?:return|raise|yield|del|assert)\s+\S+\s*$|(?:if|for|while|elif|with) .*:\s*$)"
 )
 _INLINE_BULLET = re.compile(r":\s+-\s+(?=[A-Z])")
 _LONG_BULLET = 25

@@ -26,6 +26,7 @@ _READ = frozenset({EventKind.MESSAGE, EventKind.CORRECTION, EventKind.FEEDBACK})
 _WHOLE_WORDS = 60
 """A turn up to here is understood as a whole; a longer one paragraph by paragraph."""
 _MOST_OF_IT = 0.6
+_SHORT_REJECTION = 4
 _SHORT_ANSWER = 8
 """Content words: an answer that short may need the turn before it to say what it answers."""
 _SURELY = 0.6
@@ -42,6 +43,8 @@ _LISTED = re.compile(
     r"\n|;\s|\A[^:\n]{0,60}:\s+[^,;]+[,;]\s|\b(?:first|second|also|two things)\b", re.I
 )
 """What people put between several rules in one turn."""
+_PAIRED = re.compile(r"[^.!?]*?,\s+and\s+[^.!?]*[.!?]?\s*\Z", re.I)
+"""One sentence of two halves; in more sentences than one the others mostly say why."""
 _REJECTS = re.compile(
     r"\b(?:no|nope|not|wrong|isn'?t|wasn'?t|aren'?t|don'?t|doesn'?t|didn'?t|can'?t|off|incorrect|"
     r"again|why|who asked|redo|rebuild|hm+|ugh)\b",
@@ -144,8 +147,10 @@ def _answers(part: _Part, before: _Part) -> bool:
         return False
     if before.kind in ("one_off", "retract", "standing", "change"):
         return False
-    left_open = before.kind == "nothing" or len(content(before.text)) <= _SHORT_ANSWER
-    return left_open and len(content(part.text)) <= _SHORT_ANSWER
+    left_open = before.kind == "nothing" or (
+        len(content(before.text)) <= _SHORT_REJECTION and cues.CORRECTIVE.match(before.text)
+    )
+    return bool(left_open) and len(content(part.text)) <= _SHORT_ANSWER
 
 
 def _spread(before: _Part, part: _Part) -> list[Said]:
@@ -174,9 +179,15 @@ def _of_part(part: _Part) -> list[Lesson]:
     if kind == "retract":
         whole = _whole(part.text, part)
         return [whole] if whole else []
-    if len(found) > 1 and (_LISTED.search(part.text) or all(map(_says_so, found))):
+    if len(found) > 1 and (_enumerates(found, part.text) or all(map(_says_so, found))):
         return [_held(lesson, part) for lesson in found]
     return _lesson(found, part)
+
+
+def _enumerates(found: Sequence[Lesson], text: str) -> bool:
+    """True when somebody gives several answers at once: in a list, or two in one sentence."""
+    answers = all(lesson.claim.subject and lesson.claim.value for lesson in found)
+    return bool(_LISTED.search(text) or (answers and _PAIRED.match(text)))
 
 
 def _says_so(lesson: Lesson) -> bool:

@@ -246,9 +246,9 @@ def _is_name(word: str, *, first: bool) -> bool:
 
 def initials_match(short: str, long: Sequence[str]) -> bool:
     """True when ``short`` is made of the first letters of the words ``long``."""
-    return len(short) == len(long) >= 2 and all(
-        word.startswith(letter) for letter, word in zip(short, long, strict=True)
-    )
+    if not len(short) == len(long) >= 2 or not long[0].startswith(short[0]):
+        return False
+    return all(word.startswith(letter) for letter, word in zip(short, long, strict=True))
 
 
 _ABBREVIATED = re.compile(r"\b([a-z]{2,6})\.(?=\s+\S)", re.IGNORECASE)

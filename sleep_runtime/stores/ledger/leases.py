@@ -17,6 +17,8 @@ from sleep_runtime.stores.ledger import rows
 from sleep_runtime.stores.ledger.schema import leases
 
 _FREE = ""
+_FIND = sa.select(leases).where(leases.c.scope == sa.bindparam("of"))
+_TAKE = sa.update(leases).where(leases.c.scope == sa.bindparam("of"))
 
 
 def acquire(
@@ -25,7 +27,7 @@ def acquire(
     """Take the scope if it is free, expired or this owner's already; None if it is not."""
     if not owner:
         raise ValueError("an owner needs a name")
-    row = tx.execute(sa.select(leases).where(leases.c.scope == str(scope))).first()
+    row = tx.execute(_FIND, {"of": str(scope)}).first()
     if row and row.owner not in (_FREE, owner) and row.expires_at > now:
         return None
     lease = Lease(
@@ -36,7 +38,7 @@ def acquire(
     )
     values = {"owner": owner, "epoch": lease.epoch, "expires_at": lease.expires_at}
     if row:
-        tx.execute(sa.update(leases).where(leases.c.scope == str(scope)).values(values))
+        tx.execute(_TAKE, {"of": str(scope), **values})
     else:
         tx.execute(sa.insert(leases).values(scope=str(scope), **values))
     return lease
@@ -44,7 +46,7 @@ def acquire(
 
 def check(tx: sa.Connection, lease: Lease) -> rows.Row:
     """The stored lease. Raises ``LeaseLost`` unless owner and epoch are still the given ones."""
-    row = tx.execute(sa.select(leases).where(leases.c.scope == str(lease.scope))).first()
+    row = tx.execute(_FIND, {"of": str(lease.scope)}).first()
     if row is None or (row.owner, row.epoch) != (lease.owner, lease.epoch):
         raise LeaseLost(
             f"{lease.owner} held {lease.scope} at epoch {lease.epoch}, now {_holder(row)}",
@@ -73,4 +75,4 @@ def renew(tx: sa.Connection, lease: Lease, *, now: datetime, ttl_s: float) -> Le
 def release(tx: sa.Connection, lease: Lease) -> None:
     """Give the scope back. The row stays: the next owner's epoch must be higher still."""
     check(tx, lease)
-    tx.execute(sa.update(leases).where(leases.c.scope == str(lease.scope)).values(owner=_FREE))
+    tx.execute(_TAKE, {"of": str(lease.scope), "owner": _FREE})

@@ -38,12 +38,14 @@ def bump(tx: sa.Connection, scopes: Iterable[str]) -> None:
 
 def versions(tx: sa.Connection, scopes: Sequence[Scope]) -> dict[Scope, int]:
     """The version of each of these scopes, 0 where nothing was ever bumped."""
-    table = scope_versions
-    named = sa.select(table).where(table.c.scope.in_([str(scope) for scope in scopes]))
-    found = {row.scope: row.version for row in tx.execute(named)}
+    named = {"scopes": [str(scope) for scope in scopes]}
+    found = {row.scope: row.version for row in tx.execute(_VERSIONS, named)}
     return {scope: found.get(str(scope), 0) for scope in scopes}
 
 
+_VERSIONS = sa.select(scope_versions).where(
+    scope_versions.c.scope.in_(sa.bindparam("scopes", expanding=True))
+)
 _BUMP = insert(scope_versions).on_conflict_do_update(
     index_elements=["scope"], set_={"version": scope_versions.c.version + 1}
 )

@@ -8,9 +8,26 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from sleep_runtime.core.observation import Observation
-from sleep_runtime.core.scope import Scope
+from sleep_runtime.core.scope import Scope, Tier
 from sleep_runtime.stores.ledger import rows
-from sleep_runtime.stores.ledger.schema import observations, observed_below
+from sleep_runtime.stores.ledger.schema import observations, observing
+
+_PENDING = {
+    tier: sa.select(sa.func.count()).where(
+        observing(tier) == sa.bindparam("of"), observations.c.seq > sa.bindparam("after")
+    )
+    for tier in Tier
+}
+_END = {
+    tier: sa.select(sa.func.max(sa.column("seq"))).select_from(
+        sa.select(observations.c.seq)
+        .where(observing(tier) == sa.bindparam("of"), observations.c.seq > sa.bindparam("after"))
+        .order_by(observations.c.seq)
+        .limit(sa.bindparam("most", type_=sa.Integer))
+        .subquery()
+    )
+    for tier in Tier
+}
 
 
 def store(tx: sa.Connection, found: Sequence[Observation]) -> int:
@@ -30,16 +47,10 @@ def _highest(tx: sa.Connection) -> int:
 
 def pending(tx: sa.Connection, scope: Scope, *, after: int) -> int:
     """How many observations of this scope and those below lie past a cursor."""
-    past = sa.select(sa.func.count()).where(observed_below(scope), observations.c.seq > after)
-    return tx.execute(past).scalar_one()
+    return tx.execute(_PENDING[scope.tier], {"of": str(scope), "after": after}).scalar_one()
 
 
 def end(tx: sa.Connection, scope: Scope, *, after: int, limit: int) -> int:
     """The seq of the last of at most ``limit`` observations past a cursor; the cursor if none."""
-    page = (
-        sa.select(observations.c.seq)
-        .where(observed_below(scope), observations.c.seq > after)
-        .order_by(observations.c.seq)
-        .limit(limit)
-    ).subquery()
-    return tx.execute(sa.select(sa.func.max(page.c.seq))).scalar() or after
+    page = {"of": str(scope), "after": after, "most": limit}
+    return tx.execute(_END[scope.tier], page).scalar() or after

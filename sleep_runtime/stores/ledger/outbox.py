@@ -17,23 +17,16 @@ def mark(tx: sa.Connection, revisions: Mapping[str, int]) -> None:
     """Mark notes for projection, each at least at this revision."""
     if not revisions:
         return
-    statement = insert(outbox)
-    highest = sa.func.max(outbox.c.revision, statement.excluded.revision)
     tx.execute(
-        statement.on_conflict_do_update(index_elements=["note_id"], set_={"revision": highest}),
+        _MARK,
         [{"note_id": note_id, "revision": revisions[note_id]} for note_id in sorted(revisions)],
     )
 
 
 def clear(tx: sa.Connection, marks: Sequence[Mark]) -> int:
     """Clear marks, except where the note was marked again at a higher revision."""
-    cleared = 0
-    for one in marks:
-        done = sa.delete(outbox).where(
-            outbox.c.note_id == one.note_id, outbox.c.revision <= one.revision
-        )
-        cleared += tx.execute(done).rowcount
-    return cleared
+    done = [{"of": one.note_id, "upto": one.revision} for one in marks]
+    return tx.execute(_CLEAR, done).rowcount if done else 0
 
 
 def mark_all(tx: sa.Connection, generation: int) -> int:
@@ -85,14 +78,23 @@ def _store_batch(tx: sa.Connection, vectors: Sequence[NoteVector]) -> set[str]:
 
 def _scopes_and_revisions(tx: sa.Connection, note_ids: Sequence[str]) -> dict[str, tuple[str, int]]:
     """The scope of each of these notes that exists, and the revision of the vector it has."""
-    found = (
-        sa.select(newest.c.note_id, newest.c.scope, note_vectors.c.revision)
-        .join(note_vectors, note_vectors.c.note_id == newest.c.note_id, isouter=True)
-        .where(newest.c.note_id.in_(note_ids))
-    )
-    return {row.note_id: (row.scope, row.revision or 0) for row in tx.execute(found)}
+    found = tx.execute(_PLACES, {"notes": note_ids})
+    return {row.note_id: (row.scope, row.revision or 0) for row in found}
 
 
+_NEW_MARK = insert(outbox)
+_MARK = _NEW_MARK.on_conflict_do_update(
+    index_elements=["note_id"],
+    set_={"revision": sa.func.max(outbox.c.revision, _NEW_MARK.excluded.revision)},
+)
+_CLEAR = sa.delete(outbox).where(
+    outbox.c.note_id == sa.bindparam("of"), outbox.c.revision <= sa.bindparam("upto")
+)
+_PLACES = (
+    sa.select(newest.c.note_id, newest.c.scope, note_vectors.c.revision)
+    .join(note_vectors, note_vectors.c.note_id == newest.c.note_id, isouter=True)
+    .where(newest.c.note_id.in_(sa.bindparam("notes", expanding=True)))
+)
 _VECTOR = insert(note_vectors)
 _KEEP_VECTOR = _VECTOR.on_conflict_do_update(
     index_elements=["note_id"],

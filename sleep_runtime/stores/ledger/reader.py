@@ -36,7 +36,7 @@ from sleep_runtime.stores.ledger import (
 )
 from sleep_runtime.stores.ledger.digest import digest_of
 from sleep_runtime.stores.ledger.revision import check_at_head
-from sleep_runtime.stores.ledger.schema import observed_below, under
+from sleep_runtime.stores.ledger.schema import observing, under
 from sleep_runtime.stores.ledger.undoing import reworded
 from sleep_runtime.stores.sqlite import reader_engine, store_errors
 
@@ -87,9 +87,14 @@ class SqliteLedgerReader:
         with store_errors(self._path), self._engine.begin() as tx:
             yield tx
 
-    def _all(self, statement: sa.Select[Any], make: Callable[[rows.Row], T]) -> list[T]:
+    def _all(
+        self,
+        statement: sa.Select[Any],
+        make: Callable[[rows.Row], T],
+        values: Mapping[str, Any] | None = None,
+    ) -> list[T]:
         with self._read() as tx:
-            return [make(row) for row in tx.execute(statement)]
+            return [make(row) for row in tx.execute(statement, values)]
 
     def _one(self, statement: sa.Select[Any], make: Callable[[rows.Row], T]) -> T | None:
         found = self._all(statement.limit(1), make)
@@ -159,23 +164,27 @@ class SqliteLedgerReader:
         chain = _chain(note_id).order_by(schema.notes.c.revision.desc())
         return self._one(chain, rows.note)
 
+    def named(self, note_ids: Sequence[str]) -> list[Note]:
+        found: list[Note] = []
+        with self._read() as tx:
+            for batch in rows.batches(sorted(set(note_ids))):
+                found += [rows.note(row) for row in tx.execute(_NAMED, {"ids": batch})]
+        return found
+
     def history(self, note_id: str) -> list[Note]:
         return self._all(_chain(note_id).order_by(schema.notes.c.revision), rows.note)
 
     def dossiers(self, scope: Scope) -> list[Dossier]:
-        table, newest = schema.note_evidence, schema.newest
-        own = newest.c.scope == str(scope)
-        about = sa.select(table).join(newest, newest.c.note_id == table.c.note_id).where(own)
-        notes = sa.select(schema.notes).select_from(rows.NEWEST_NOTES).where(own)
+        own = {"of": str(scope)}
         with self._read() as tx:
-            found = [rows.note(row) for row in tx.execute(notes.order_by(newest.c.note_id))]
+            found = [rows.note(row) for row in tx.execute(_NOTES_OF, own)]
             evidence: dict[str, list[Evidence]] = {note.id: [] for note in found}
-            for row in tx.execute(about.order_by(*_EVIDENCE_ORDER)):
+            for row in tx.execute(_EVIDENCE_OF, own):
                 evidence[row.note_id].append(rows.evidence(row))
             named = {name for said in evidence.values() for name in _first_said(said)}
             seen = dict[str, Observation]()
             for batch in rows.batches(sorted(named)):
-                for row in tx.execute(_claims_of(batch)):
+                for row in tx.execute(_CLAIMS_OF, {"ids": batch}):
                     item = rows.observation(row)
                     seen[item.id] = item
         return [_dossier(note, evidence[note.id], seen) for note in found]
@@ -186,29 +195,21 @@ class SqliteLedgerReader:
         return self._all(about.order_by(*_EVIDENCE_ORDER), rows.evidence)
 
     def vectors(self, note_ids: Sequence[str]) -> list[NoteVector]:
-        table = schema.note_vectors
         found: list[NoteVector] = []
         with self._read() as tx:
             for batch in rows.batches(sorted(set(note_ids))):
-                named = sa.select(table).where(table.c.note_id.in_(batch))
-                found += [rows.vector(row) for row in tx.execute(named.order_by(table.c.note_id))]
+                found += [rows.vector(row) for row in tx.execute(_VECTORS_OF, {"ids": batch})]
         return found
 
     # ------------------------------------------------------------------------ observations, runs
 
     def observations(self, scope: Scope, *, after: int, upto: int, limit: int) -> list[Observation]:
-        table = schema.observations
-        page = (
-            sa.select(table)
-            .where(observed_below(scope), table.c.seq > after, table.c.seq <= upto)
-            .order_by(table.c.seq)
-            .limit(limit)
-        )
-        return self._all(page, rows.observation)
+        page = {"of": str(scope), "after": after, "upto": upto, "most": limit}
+        return self._all(_OBSERVATIONS[scope.tier], rows.observation, page)
 
     def pins(self, run_id: str, step: str) -> dict[str, Pin]:
-        step_pins = sa.select(schema.pins).where(*runs.of_step(run_id, step))
-        return {pin.key: pin for pin in self._all(step_pins, rows.pin)}
+        found = self._all(_PINS, rows.pin, {"run": run_id, "of_step": step})
+        return {pin.key: pin for pin in found}
 
     def run(self, run_id: str) -> Run | None:
         with self._read() as tx:
@@ -232,9 +233,7 @@ class SqliteLedgerReader:
         return self._all(of_run, rows.delta)
 
     def proposals(self, run_id: str) -> list[tuple[Proposal, Critique]]:
-        table = schema.proposals
-        of_run = sa.select(table).where(table.c.run_id == run_id).order_by(table.c.ordinal)
-        return self._all(of_run, rows.judged)
+        return self._all(_PROPOSALS, rows.judged, {"run": run_id})
 
     # ------------------------------------------------------------------------ people
 
@@ -273,8 +272,8 @@ class SqliteLedgerReader:
     # ------------------------------------------------------------------------ schedules, outbox
 
     def schedule(self, scope: Scope) -> Schedule | None:
-        table = schema.schedules
-        return self._one(sa.select(table).where(table.c.scope == str(scope)), rows.schedule)
+        found = self._all(_SCHEDULE, rows.schedule, {"of": str(scope)})
+        return found[0] if found else None
 
     def schedules(self, scope: Scope | None = None, *, limit: int = 1000) -> list[Schedule]:
         table = schema.schedules
@@ -310,8 +309,10 @@ class SqliteLedgerReader:
         return self._all(alive.order_by(table.c.scope), rows.lease)
 
     def marks(self, *, limit: int) -> list[Mark]:
-        ordered = sa.select(schema.outbox).order_by(schema.outbox.c.note_id).limit(limit)
-        return self._all(ordered, lambda row: Mark(note_id=row.note_id, revision=row.revision))
+        def mark(row: rows.Row) -> Mark:
+            return Mark(note_id=row.note_id, revision=row.revision)
+
+        return self._all(_MARKS, mark, {"most": limit})
 
 
 _EVIDENCE_ORDER = (
@@ -322,9 +323,58 @@ _EVIDENCE_ORDER = (
 )
 
 
-def _claims_of(observation_ids: Sequence[str]) -> sa.Select[Any]:
-    table = schema.observations
-    return sa.select(table).where(table.c.id.in_(observation_ids), table.c.feedback_on == "")
+# What a night reads over and over, built once: building a statement costs more than running it.
+_OF = sa.bindparam("of")
+_IDS = sa.bindparam("ids", expanding=True)
+_RUN = sa.bindparam("run")
+_MOST = sa.bindparam("most", type_=sa.Integer)
+_NOTES_OF = (
+    sa.select(schema.notes)
+    .select_from(rows.NEWEST_NOTES)
+    .where(schema.newest.c.scope == _OF)
+    .order_by(schema.newest.c.note_id)
+)
+_NAMED = (
+    sa.select(schema.notes)
+    .select_from(rows.NEWEST_NOTES)
+    .where(schema.newest.c.note_id.in_(_IDS))
+    .order_by(schema.newest.c.note_id)
+)
+_EVIDENCE_OF = (
+    sa.select(schema.note_evidence)
+    .join(schema.newest, schema.newest.c.note_id == schema.note_evidence.c.note_id)
+    .where(schema.newest.c.scope == _OF)
+    .order_by(*_EVIDENCE_ORDER)
+)
+_CLAIMS_OF = sa.select(schema.observations).where(
+    schema.observations.c.id.in_(_IDS), schema.observations.c.feedback_on == ""
+)
+_VECTORS_OF = (
+    sa.select(schema.note_vectors)
+    .where(schema.note_vectors.c.note_id.in_(_IDS))
+    .order_by(schema.note_vectors.c.note_id)
+)
+_OBSERVATIONS = {
+    tier: sa.select(schema.observations)
+    .where(
+        observing(tier) == _OF,
+        schema.observations.c.seq > sa.bindparam("after"),
+        schema.observations.c.seq <= sa.bindparam("upto"),
+    )
+    .order_by(schema.observations.c.seq)
+    .limit(_MOST)
+    for tier in Tier
+}
+_PINS = sa.select(schema.pins).where(
+    schema.pins.c.run_id == _RUN, schema.pins.c.step == sa.bindparam("of_step")
+)
+_PROPOSALS = (
+    sa.select(schema.proposals)
+    .where(schema.proposals.c.run_id == _RUN)
+    .order_by(schema.proposals.c.ordinal)
+)
+_SCHEDULE = sa.select(schema.schedules).where(schema.schedules.c.scope == _OF)
+_MARKS = sa.select(schema.outbox).order_by(schema.outbox.c.note_id).limit(_MOST)
 
 
 def _first_said(evidence: Sequence[Evidence]) -> list[str]:

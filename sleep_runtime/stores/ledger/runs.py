@@ -38,9 +38,26 @@ _ORDER = (
 )
 
 
+# Built once: a statement that is built anew costs more than SQLite takes to run it.
+_FIND = sa.select(runs).where(runs.c.id == sa.bindparam("run"))
+_LAST = (
+    sa.select(runs)
+    .where(runs.c.scope == sa.bindparam("of"))
+    .order_by(runs.c.number.desc())
+    .limit(1)
+)
+_CHANGE = sa.update(runs).where(runs.c.id == sa.bindparam("run"))
+_CURSORS = sa.select(cursors).where(cursors.c.scope == sa.bindparam("of"))
+_NEW_CURSORS = insert(cursors)
+_MOVE_CURSORS = _NEW_CURSORS.on_conflict_do_update(
+    index_elements=["scope"],
+    set_={name: _NEW_CURSORS.excluded[name] for name in ("journal", "observations")},
+)
+
+
 def find(tx: sa.Connection, run_id: str) -> Run | None:
     """The run, or None."""
-    row = tx.execute(sa.select(runs).where(runs.c.id == run_id)).first()
+    row = tx.execute(_FIND, {"run": run_id}).first()
     return rows.run(row) if row else None
 
 
@@ -66,7 +83,7 @@ def held(tx: sa.Connection, lease: Lease, run_id: str) -> Run:
 def change(tx: sa.Connection, run: Run, **fields: Any) -> Run:
     """Write a run with some of its fields replaced."""
     changed = run.model_copy(update=fields)
-    tx.execute(sa.update(runs).where(runs.c.id == run.id).values(rows.run_values(changed)))
+    tx.execute(_CHANGE, {"run": run.id, **rows.run_values(changed)})
     return changed
 
 
@@ -94,7 +111,7 @@ def added(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
 
 def cursors_of(tx: sa.Connection, scope: Scope) -> Cursors:
     """How far the scope is done; zeros before its first run."""
-    row = tx.execute(sa.select(cursors).where(cursors.c.scope == str(scope))).first()
+    row = tx.execute(_CURSORS, {"of": str(scope)}).first()
     return Cursors(journal=row.journal, observations=row.observations) if row else Cursors()
 
 
@@ -105,8 +122,7 @@ def move_cursors(tx: sa.Connection, scope: Scope, *, journal: int, observed: int
         "journal": max(was.journal, journal),
         "observations": max(was.observations, observed),
     }
-    statement = insert(cursors).values(scope=str(scope), **values)
-    tx.execute(statement.on_conflict_do_update(index_elements=["scope"], set_=values))
+    tx.execute(_MOVE_CURSORS, {"scope": str(scope), **values})
 
 
 # ---------------------------------------------------------------------------- plan
@@ -158,8 +174,7 @@ def plan(
 
 def last(tx: sa.Connection, scope: Scope) -> Run | None:
     """The newest run of exactly this scope."""
-    newest_first = sa.select(runs).where(runs.c.scope == str(scope)).order_by(runs.c.number.desc())
-    row = tx.execute(newest_first.limit(1)).first()
+    row = tx.execute(_LAST, {"of": str(scope)}).first()
     return rows.run(row) if row else None
 
 

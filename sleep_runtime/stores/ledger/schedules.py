@@ -44,6 +44,10 @@ _FADING = (
     )
     .label("fading")
 )
+_LOAD = sa.select(schedules, _FADING).where(
+    schedules.c.scope.in_(sa.bindparam("scopes", expanding=True))
+)
+_BUSY = sa.select(runs.c.scope).where(runs.c.state.in_(UNFINISHED))
 _INSERT = insert(schedules)
 _SAVE = _INSERT.on_conflict_do_update(
     index_elements=["scope"],
@@ -72,7 +76,7 @@ def load(tx: sa.Connection, scopes: Iterable[Scope]) -> list[Entry]:
     wanted = list(scopes)
     known: dict[str, Entry] = {}
     for batch in rows.batches([str(scope) for scope in wanted]):
-        for row in tx.execute(sa.select(schedules, _FADING).where(schedules.c.scope.in_(batch))):
+        for row in tx.execute(_LOAD, {"scopes": batch}):
             known[row.scope] = Entry(rows.schedule(row), row.not_before, bool(row.fading))
     return [known.get(str(scope)) or Entry(Schedule(scope=scope)) for scope in wanted]
 
@@ -89,8 +93,7 @@ def _values(entry: Entry) -> rows.Values:
 
 def busy(tx: sa.Connection) -> set[Scope]:
     """Scopes with an unfinished run: as many as work is in flight, however many scopes exist."""
-    found = tx.execute(sa.select(runs.c.scope).where(runs.c.state.in_(UNFINISHED)))
-    return {Scope(path) for path in found.scalars()}
+    return {Scope(path) for path in tx.execute(_BUSY).scalars()}
 
 
 def settle(entry: Entry, *, busy: bool, policy: TriggerPolicy, now: datetime) -> Entry:

@@ -359,9 +359,13 @@ def under(column: sa.ColumnElement[str], scope: Scope) -> sa.ColumnElement[bool]
 
 def observed_below(scope: Scope) -> sa.ColumnElement[bool]:
     """Observations of this scope and those below: one index range, in order of seq."""
-    column = {
+    return observing(scope.tier) == str(scope)
+
+
+def observing(tier: Tier) -> sa.Column[str]:
+    """The column of ``observations`` that holds the path of a scope of this tier."""
+    return {
         Tier.ORG: observations.c.org,
         Tier.TEAM: observations.c.team,
         Tier.INDIVIDUAL: observations.c.scope,
-    }[scope.tier]
-    return column == str(scope)
+    }[tier]
