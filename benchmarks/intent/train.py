@@ -21,7 +21,7 @@ from sleep_runtime.engines.intent.intent import KINDS
 
 MIN_DOMAINS, MIN_TOPICS = 6, 8
 MIN_USES = 3
-MAX_FEATURES = 6_000
+MAX_FEATURES = 8_000
 SCALE = 3.0
 STRENGTH = 1.0
 BALANCE = 0.5

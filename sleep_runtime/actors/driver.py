@@ -325,8 +325,10 @@ class _Steps:
         parts, policy = self._parts, self._parts.policy
         dossiers = self._shelf.dossiers(run.scope)
         fresh = facets.resolved(self._observations(run), dossiers)
-        observations = [*again.again(fresh, dossiers), *fresh]
-        vectors = self._vectors(observations, dossiers)
+        vectors = self._vectors(fresh, dossiers)
+        near = reflect.near_notes(fresh, dossiers, vectors, policy.reflect)
+        observations = [*again.again(fresh, dossiers, near), *fresh]
+        vectors = self._embedded({item.claim.statement for item in observations}, vectors)
         pairs = reflect.shortlist(observations, dossiers, vectors, policy.reflect)
         judgements, asked = self._judge(run, "compare", pairs, observations, dossiers, vectors)
         proposals = propose.propose(run.scope, observations, judgements, policy)

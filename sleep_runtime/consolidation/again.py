@@ -7,8 +7,9 @@ tonight is grouped anew, together with what is new.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
+from sleep_runtime.consolidation.compare import name_of
 from sleep_runtime.core.note import Dossier, NoteStatus
 from sleep_runtime.core.observation import Claim, Observation
 
@@ -16,18 +17,23 @@ _GROUPED = (NoteStatus.ACTIVE, NoteStatus.CANDIDATE)
 About = tuple[tuple[str, str], ...]
 
 
-def again(observations: Iterable[Observation], dossiers: Iterable[Dossier]) -> list[Observation]:
+def again(
+    observations: Iterable[Observation], dossiers: Iterable[Dossier], near: Collection[str]
+) -> list[Observation]:
     """What was said before about what tonight's observations are about, in the order of seq.
 
-    Only of notes in force or waiting, and of those that are not so well known that one more
-    wording can't change what they are. Their facets are those of the note.
+    Only of notes in force or waiting that are ``near`` (the names of their claims) to something
+    said tonight, and of those that are not so well known that one more wording can't change what
+    they are. Their facets are those of the note.
     """
     touched = {_about(item.claim) for item in observations if not item.feedback_on}
     tonight = {item.id for item in observations}
     found = {
         item.id: _placed(item, dossier.note.claim)
         for dossier in dossiers
-        if dossier.note.status in _GROUPED and _about(dossier.note.claim) in touched
+        if dossier.note.status in _GROUPED
+        and name_of(dossier.note.claim) in near
+        and _about(dossier.note.claim) in touched
         for item in dossier.said
         if item.id not in tonight
     }

@@ -60,15 +60,17 @@ def slot(claim: Claim) -> Slot | None:
 
 def clash(left: Claim, right: Claim) -> bool:
     """True when both fill one slot with different values: they can't both be active."""
-    question = slot(left)
-    if question is None or question != slot(right):
-        return False
     values = normalise(left.value), normalise(right.value)
-    return all(values) and values[0] != values[1]
+    if not all(values) or values[0] == values[1]:
+        return False
+    question = slot(left)
+    return question is not None and question == slot(right)
 
 
 def comparable(left: Claim, right: Claim) -> bool:
     """False when a facet both name has different values: unrelated by construction."""
+    if left.about == right.about:
+        return True
     shared = left.about.keys() & right.about.keys()
     return all(normalise(left.about[key]) == normalise(right.about[key]) for key in shared)
 
@@ -135,6 +137,22 @@ def _agree(left: str, right: str) -> bool:
 
 def name_of(claim: Claim) -> str:
     """A short name of what is claimed: equal claims have equal names, whatever they correct."""
+    known = _NAMED.get(id(claim))
+    if known is not None and known[0] is claim:
+        return known[1]
+    if len(_NAMED) >= _MOST_NAMED:
+        _NAMED.clear()
+    name = _name_of(claim)
+    _NAMED[id(claim)] = claim, name
+    return name
+
+
+# Claims are frozen and held together with their names: an id in here is in use.
+_NAMED: dict[int, tuple[Claim, str]] = {}
+_MOST_NAMED = 16_384
+
+
+def _name_of(claim: Claim) -> str:
     return _name(
         claim.statement,
         claim.kind.value,
@@ -153,10 +171,15 @@ def _name(*parts: str | tuple[tuple[str, str], ...]) -> str:
 
 def pair_of(left: Claim, right: Claim) -> ClaimPair:
     """The pair to ask an engine about: equal whichever side comes first, and on any night."""
+    if name_of(left) > name_of(right):
+        left, right = right, left
+    return ClaimPair(key=key_of(left, right), left=left, right=right)
+
+
+def key_of(left: Claim, right: Claim) -> str:
+    """The key of the pair, whichever side comes first."""
     ours, theirs = name_of(left), name_of(right)
-    if ours <= theirs:
-        return ClaimPair(key=f"{ours}:{theirs}", left=left, right=right)
-    return ClaimPair(key=f"{theirs}:{ours}", left=right, right=left)
+    return f"{ours}:{theirs}" if ours <= theirs else f"{theirs}:{ours}"
 
 
 def names_of(pair_key: str) -> tuple[str, str]:
@@ -165,13 +188,16 @@ def names_of(pair_key: str) -> tuple[str, str]:
     return first, second
 
 
+_UNKNOWN = Judgement()
+
+
 def tie(left: Claim, right: Claim, judgements: Mapping[str, Judgement]) -> Tie:
     """How the two stand to each other. Without a usable judgement the answer is *keep apart*."""
     if not comparable(left, right):
         return Tie.APART
     if identical(left, right):
         return Tie.SAME
-    judgement = judgements.get(pair_of(left, right).key, Judgement())
+    judgement = judgements.get(key_of(left, right), _UNKNOWN)
     verdict = Verdict.UNRELATED if judgement.problem else judgement.verdict
     if verdict is Verdict.SAME:
         sure = judgement.same is not None and judgement.same >= SURE

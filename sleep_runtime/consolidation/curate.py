@@ -237,11 +237,18 @@ class _Curator:
         fitting = [claim for claim in said if self._fits(claim, page, rivals)]
         wordings = wording.Wordings([page.claim, *said])
         best = min(fitting, key=lambda claim: _best(claim, wordings), default=page.claim)
-        if wordings.score(best) > wordings.score(page.claim) * _BETTER + _MARGIN:
+        if self._says_better(best, page, wordings):
             page.claim = best.model_copy(update={"kind": page.claim.kind})
         whole = wordings.complete(page.claim)
         if self._fits(whole, page, rivals):
             page.claim = whole
+
+    def _says_better(self, claim: Claim, page: Page, wordings: wording.Wordings) -> bool:
+        """True for words that hold clearly more, or are clearer in a note not in view before."""
+        held, before = wordings.score(claim), wordings.score(page.claim)
+        waited = page.before is not None and page.before.status is NoteStatus.CANDIDATE
+        clearer = wording.rank(claim, standing=True) < wording.rank(page.claim, standing=True)
+        return held > before * _BETTER + _MARGIN or (waited and clearer and held >= before)
 
     def _said_before(self, page: Page) -> tuple[Claim, ...]:
         """The wordings that are stored, where all of them are those of people."""

@@ -146,6 +146,8 @@ def _links(units: Sequence[Unit], judgements: Mapping[str, Judgement]) -> Links:
         first, second = names_of(key)
         if first not in where or second not in where or where[first] == where[second]:
             continue
+        if not comparable(claims[first], claims[second]):
+            continue  # whatever was answered: the facets keep them apart
         answer = link(claims[first], claims[second], judgements)
         if answer is not None:
             place = (min(where[first], where[second]), max(where[first], where[second]))

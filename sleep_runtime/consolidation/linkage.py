@@ -8,11 +8,10 @@ carries unsure ones and many doubtful pairs carry nothing.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from sleep_runtime.consolidation.compare import Tie, clash, comparable, identical, pair_of, tie
+from sleep_runtime.consolidation.compare import Tie, clash, comparable, identical, key_of, tie
 from sleep_runtime.core.observation import Claim
 from sleep_runtime.core.proposal import Judgement, Verdict
 
@@ -43,7 +42,7 @@ def link(left: Claim, right: Claim, judgements: Mapping[str, Judgement]) -> Link
         return UNKNOWN
     if identical(left, right):
         return Link(Tie.SAME, CERTAIN)
-    judgement = judgements.get(pair_of(left, right).key)
+    judgement = judgements.get(key_of(left, right))
     if judgement is None:
         return Link(Tie.UNSURE, FAR) if clash(left, right) else None
     return Link(tie(left, right, judgements), odds_of(judgement))
@@ -65,11 +64,11 @@ def joint(links: Iterable[Link]) -> Link:
     if not known:
         return UNKNOWN
     odds = sum(found.odds for found in known) / len(known)
-    counts = Counter(found.tie for found in known)
-    same, excludes = counts[Tie.SAME], counts[Tie.EXCLUDES]
+    ties = [found.tie for found in known]
+    same, excludes = ties.count(Tie.SAME), ties.count(Tie.EXCLUDES)
     if same > excludes and odds >= JOIN:
         return Link(Tie.SAME, odds)
     if excludes and excludes >= same:
         return Link(Tie.EXCLUDES if excludes > same else Tie.UNSURE, odds)
-    other = next((answer for answer in (Tie.SCOPED, Tie.UNSURE) if counts[answer]), Tie.APART)
+    other = next((answer for answer in (Tie.SCOPED, Tie.UNSURE) if answer in ties), Tie.APART)
     return Link(other, odds)

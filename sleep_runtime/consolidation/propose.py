@@ -75,23 +75,23 @@ def _distinct(observations: Iterable[Observation]) -> list[Observation]:
 
 
 def _proposal(scope: Scope, found: Group) -> Proposal:
-    observations = found.observations
+    observations, claim = found.observations, found.claim
     return Proposal(
         id=stable_id("prop", scope, *(item.id for item in observations)),
         scope=scope,
-        claim=found.claim,
+        claim=claim,
         durability=_durability(observations),
         trust=max((item.trust for item in observations), key=lambda trust: trust.rank),
         observations=tuple(item.id for item in observations),
         evidence=_evidence(observations),
-        wordings=_wordings(found),
+        wordings=_wordings(observations, claim),
     )
 
 
-def _wordings(found: Group) -> tuple[Claim, ...]:
+def _wordings(observations: Iterable[Observation], claim: Claim) -> tuple[Claim, ...]:
     others: list[Claim] = []
-    for item in found.observations:
-        if item.claim != found.claim and item.claim not in others:
+    for item in observations:
+        if item.claim != claim and item.claim not in others:
             others.append(item.claim)
     return tuple(others[:MAX_WORDINGS])
 

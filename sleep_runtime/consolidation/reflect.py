@@ -14,7 +14,7 @@ from sleep_runtime.consolidation import withdraw
 from sleep_runtime.consolidation.circle import Circle
 from sleep_runtime.consolidation.compare import Tie
 from sleep_runtime.consolidation.propose import may_climb_kind
-from sleep_runtime.consolidation.shortlist import fold_pairs, shortlist
+from sleep_runtime.consolidation.shortlist import fold_pairs, near_notes, shortlist
 from sleep_runtime.consolidation.signal import bar_again
 from sleep_runtime.core.event import Trust
 from sleep_runtime.core.ids import stable_id
@@ -23,7 +23,7 @@ from sleep_runtime.core.observation import Durability
 from sleep_runtime.core.policy import Policy
 from sleep_runtime.core.proposal import Critique, Judgement, Proposal, Relation, Worth
 
-__all__ = ["critique", "fold_pairs", "note_id", "shortlist"]
+__all__ = ["critique", "fold_pairs", "near_notes", "note_id", "shortlist"]
 
 # Of several notes that say the same, the one that is most alive is meant.
 _LIVELIEST = (

@@ -19,8 +19,8 @@ from sleep_runtime.core.proposal import ClaimPair, Judgement, Verdict
 
 _LEAST = 1e-3
 _PLAIN_WORDS = 7
-_DECISIVE = 0.65
-"""An engine that sees two answers to one question at this score is believed over the statistics."""
+_DECISIVE = 0.6
+"""Mean of what the engine and the statistics give to two answers that exclude each other."""
 # What an engine's sure answer adds to the log-odds of the statistics.
 _WEIGHT = {Verdict.SAME: 1.5, Verdict.EXCLUDES: -2.0, Verdict.UNRELATED: -0.5}
 _EXCLUDES = {Verdict.SAME: -1.5, Verdict.EXCLUDES: 1.5, Verdict.UNRELATED: 0.0}
@@ -93,7 +93,7 @@ def _certain(said: Judgement) -> Judgement:
 def _joined(odds: Odds, answer: Judgement | None) -> Judgement:
     """The statistics, moved by what the engine answered."""
     same, excludes = odds.same, odds.excludes
-    if answer is not None and answer.verdict is Verdict.EXCLUDES and answer.score >= _DECISIVE:
+    if answer is not None and answer.verdict is Verdict.EXCLUDES and _agree(odds, answer):
         same, excludes = min(same, 1 - answer.score), max(excludes, answer.score)
     elif answer is not None and not answer.problem:
         same = _moved(same, _WEIGHT[answer.verdict] * answer.score)
@@ -111,6 +111,11 @@ def _joined(odds: Odds, answer: Judgement | None) -> Judgement:
         same=same,
         excludes=excludes,
     )
+
+
+def _agree(odds: Odds, answer: Judgement) -> bool:
+    """True when what the engine sees and what the store knows together speak for an exclusion."""
+    return not answer.problem and (odds.excludes + answer.score) / 2 >= _DECISIVE
 
 
 def _moved(share: float, by: float) -> float:

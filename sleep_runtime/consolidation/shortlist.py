@@ -58,6 +58,18 @@ def shortlist(
     return _ordered(pairs)
 
 
+def near_notes(
+    observations: Sequence[Observation],
+    dossiers: Sequence[Dossier],
+    vectors: Mapping[str, bytes],
+    policy: ReflectPolicy,
+) -> frozenset[str]:
+    """The names of the claims of the notes that something said tonight may have to do with."""
+    fresh = _unique(item.claim for item in observations if _matters(item))
+    known = _unique(dossier.note.claim for dossier in dossiers)
+    return frozenset(name_of(near.other) for near in _nearest(fresh, known, vectors, policy))
+
+
 def pairs_of(
     claims: Iterable[Claim], vectors: Mapping[str, bytes], policy: ReflectPolicy
 ) -> list[ClaimPair]:

@@ -11,7 +11,7 @@ from datetime import datetime
 from statistics import fmean
 from typing import NamedTuple
 
-from sleep_runtime.consolidation.compare import comparable, pair_of, same_facets
+from sleep_runtime.consolidation.compare import comparable, key_of, same_facets
 from sleep_runtime.consolidation.signal import name_of
 from sleep_runtime.consolidation.words import content, stems
 from sleep_runtime.core.event import Trust
@@ -77,7 +77,7 @@ def _nearness(
     judged = [
         found
         for other in wordings
-        if (found := judgements.get(pair_of(claim, other).key)) and not found.problem
+        if (found := judgements.get(key_of(claim, other))) and not found.problem
     ]
     shares = [min(1.0, (j.same or 0.0) + (j.excludes or 0.0)) for j in judged if j.same is not None]
     said = content(claim.statement) - stems(" ".join(claim.about.values()))

@@ -301,7 +301,7 @@ def lessons(running: Embedded, clock: ManualClock, number: int) -> None:
     capture(
         running,
         *(
-            event(ANA, f"always {_word(n)} {_word(n + 50)}", now, id=f"l{n}", session=f"s{n // 10}")
+            event(ANA, f"always {_word(n)} {_word(-n - 1)}", now, id=f"l{n}", session=f"s{n // 10}")
             for n in range(number)
         ),
     )
@@ -325,7 +325,8 @@ def undisturbed(data_dir: Path, number: int) -> Twin:
     with runtime(data_dir, clock, ScriptedEngine(_verbatim)) as running:
         lessons(running, clock, number)
         running.nights()
-        assert len(running.ledger.notes([ANA])) == number
+        # Of words made up at random a few pass for paraphrases of each other.
+        assert number * 0.9 <= len(running.ledger.notes([ANA])) <= number
         return Twin(running.ledger.digest(), running.ledger.notes())
 
 

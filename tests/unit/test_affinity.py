@@ -41,7 +41,10 @@ GLAZE = (
     claim("fire the kiln overnight"),
     claim("the kiln runs overnight, I said"),
 )
-WORDS = ("glaze", "tiles", "celadon", "cobalt", "kiln", "overnight", "not", "40", "never", "is")
+WORDS = (
+    *("glaze", "tile", "tiles", "celadon", "celadin", "cobalt"),
+    *("kiln", "overnight", "not", "40", "never", "is"),
+)
 
 
 def vectors(claims: Sequence[Claim], seed: int = 0) -> dict[str, bytes]:
@@ -110,10 +113,10 @@ def test_a_reading_is_the_same_whether_the_claim_is_stored_or_not() -> None:
 def test_the_order_of_the_claims_changes_no_statistic() -> None:
     pairs = [pair_of(GLAZE[0], other) for other in GLAZE[1:]]
     shuffled = random.Random(3).sample(GLAZE, k=len(GLAZE))
-    for given_first, given_later in zip(
-        measured(pairs, GLAZE, {}), measured(pairs, shuffled, {}), strict=True
-    ):
-        assert np.array_equal(given_first, given_later)
+    keys, rows = measured(pairs, GLAZE, {})
+    keys_again, rows_again = measured(pairs, shuffled, {})
+    assert keys == keys_again
+    assert np.array_equal(rows, rows_again)
 
 
 # ---------------------------------------------------------------------------- features
@@ -122,7 +125,7 @@ texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=7).map(" ".join)
 
 
 @given(texts, texts, texts, texts, st.floats(-1, 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_features_have_no_direction(
     left: str, right: str, cause: str, other_cause: str, cosine: float
 ) -> None:
@@ -180,7 +183,7 @@ def test_the_shipped_head_gives_probabilities_row_by_row() -> None:
     rows = random_rows(600)
     found = head.load().odds(rows)
     assert len(found) == len(rows)
-    assert all(0 <= o.same and 0 <= o.excludes and o.same + o.excludes <= 1 + 1e-9 for o in found)
+    assert all(o.same >= 0 and o.excludes >= 0 and o.same + o.excludes <= 1 + 1e-9 for o in found)
     assert np.allclose(head.load().odds(rows[590:]), found[590:])
     assert head.load().odds(rows[:0]) == []
 
@@ -209,9 +212,12 @@ def test_a_head_goes_down_its_trees_by_hand() -> None:
     assert [found.same for found in tiny.odds(rows)] == pytest.approx(same)
 
 
-def test_the_exported_trees_say_what_the_library_that_grew_them_says() -> None:
+def test_the_exported_trees_say_what_the_library_that_grew_them_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     pytest.importorskip("sklearn")
     fit = pytest.importorskip("benchmarks.affinity.fit")
+    monkeypatch.setattr(fit, "TURNS", 5)
     rows = random_rows(400, seed=1)
     labels = (rows[:, 0] > 1).astype(int) + (rows[:, 3] + rows[:, 5] > 3).astype(int)
     model = fit.fit(rows, labels.tolist())

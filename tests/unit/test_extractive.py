@@ -24,9 +24,7 @@ ENGINE = ExtractiveEngine(MiniLmEmbedder())
 NORTHWIND = {"account": "northwind"}
 
 
-def cut(
-    text: str, *, correction: bool = True, about: dict[str, str] | None = None
-) -> list[Lesson]:
+def cut(text: str, *, correction: bool = True, about: dict[str, str] | None = None) -> list[Lesson]:
     return lessons(text, correction=correction, about=about or {})
 
 

@@ -91,6 +91,39 @@ def test_a_rule_said_plainly_to_last_is_taken_at_once() -> None:
         assert read(text, correction=False).kind in taken, text
 
 
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Make lime plaster the norm for every wall we do.", "lasting"),
+        ("Treat net 30 as settled for all of their invoices.", "lasting"),
+        ("Lime took over from gypsum for the plaster.", "lasting"),
+        ("They dropped gypsum, it's lime now.", "lasting"),
+        ("The choice of plaster is free again.", "retract"),
+        ("Do as you like with the plaster, that rule is off.", "retract"),
+        ("You needn't bother with lime any longer.", "retract"),
+        ("For Thursday's viewing use gypsum, then back to lime.", "one_off"),
+        ("The guest version of the invoice leaves out the prices, just this one.", "one_off"),
+        ("From now on it's downhill.", "nothing"),
+        ("No rush with the invoice, whenever you have time.", "nothing"),
+    ],
+)
+def test_what_lasts_or_ends_is_heard_without_its_usual_words(text: str, kind: str) -> None:
+    found = read(text, correction=False)
+    shares: dict[str, float] = {str(name): score for name, score in found.scores.items()}
+    shares["lasting"] = found.lasting
+    likeliest = max(("lesson", "lasting", "one_off", "retract", "nothing"), key=shares.__getitem__)
+    assert likeliest == kind, found
+
+
+def test_pasted_output_is_not_taken_to_last() -> None:
+    for text in (
+        "[api:dev] 11:20:07 restarting because the sources have changed",
+        "[jobs] worker exited with code 1",
+        "WARN option --quick is deprecated",
+    ):
+        assert read(text, correction=False).lasting < 0.75, text
+
+
 def test_a_trade_the_head_never_saw_is_masked() -> None:
     kept = features.CLOSED
     one = features.tokens("From now on glaze the stoneware with celadon.", kept)

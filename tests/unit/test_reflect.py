@@ -220,9 +220,20 @@ def test_a_chain_does_not_merge_what_excludes_each_other() -> None:
     assert len(together) == 1
 
 
-def test_a_chain_without_an_objection_is_one_lesson() -> None:
+def test_a_chain_is_one_lesson_where_sure_links_carry_the_unknown_one() -> None:
     everything = [said(A), said(B, 1), said(C, 2)]
-    assert groups(everything, judged(ab=Verdict.SAME, bc=Verdict.SAME)) == {3}
+    assert groups(everything, likely(ab=0.99, bc=0.99)) == {3}
+    assert groups(everything, likely(ab=0.99, bc=0.6)) == {1, 2}
+    assert groups(everything, judged(ab=Verdict.SAME, bc=Verdict.SAME)) == {1, 2}
+
+
+def likely(**shares: float) -> dict[str, Judgement]:
+    """``ab=0.9``: a and b are the same lesson with this probability."""
+    sure = judged(**dict.fromkeys(shares, Verdict.SAME))
+    return {
+        key: judgement.model_copy(update={"same": share, "excludes": 0.0})
+        for (key, judgement), share in zip(sure.items(), shares.values(), strict=True)
+    }
 
 
 def test_the_statement_is_the_clearest_of_those_said() -> None:

@@ -64,7 +64,9 @@ def test_a_turn_is_taken_for_what_it_means(cases: Cases, expected: list[Durabili
 def test_a_lesson_keeps_the_persons_own_words() -> None:
     for _, text in (*STANDING, *CHANGE, *NOT_SAID_TO_LAST):
         for item in said(text):
-            assert set(item.lesson.claim.statement.strip(".").split()) <= set(text.strip(".").split())
+            assert set(item.lesson.claim.statement.strip(".").split()) <= set(
+                text.strip(".").split()
+            )
             assert item.lesson.why
 
 

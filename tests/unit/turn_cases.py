@@ -53,13 +53,17 @@ NOTHING = (
 # Pasted material around one sentence of the person's own, and that sentence.
 PASTED = (
     (
-        "Lab values go in SI units from now on.\n\n"
-        "On Mon, 3 Mar 2025 Petra wrote:\n> always use imperial\n> never use SI",
+        (
+            "Lab values go in SI units from now on.\n\n"
+            "On Mon, 3 Mar 2025 Petra wrote:\n> always use imperial\n> never use SI"
+        ),
         "Lab values go in SI units from now on",
     ),
     (
-        "-----Original Message-----\nFrom: Petra\nAlways use imperial units.\n\n"
-        "From now on lab values go in SI units.",
+        (
+            "-----Original Message-----\nFrom: Petra\nAlways use imperial units.\n\n"
+            "From now on lab values go in SI units."
+        ),
         "From now on lab values go in SI units",
     ),
     (
@@ -67,8 +71,10 @@ PASTED = (
         "From now on sort the list by surname",
     ),
     (
-        "From now on sort the list by surname.\n"
-        "[10:31] Kim: always sort by age\n[10:32] Lee: never do that",
+        (
+            "From now on sort the list by surname.\n"
+            "[10:31] Kim: always sort by age\n[10:32] Lee: never do that"
+        ),
         "From now on sort the list by surname",
     ),
     (
@@ -80,8 +86,10 @@ PASTED = (
 # Several rules in one turn, and each of them.
 LISTS = (
     (
-        "Two rules for the depot:\n- pallets are always weighed\n"
-        "- never stack more than three crates",
+        (
+            "Two rules for the depot:\n- pallets are always weighed\n"
+            "- never stack more than three crates"
+        ),
         ("pallets are always weighed", "never stack more than three crates"),
     ),
     (

@@ -15,6 +15,7 @@ from sleep_runtime.consolidation.compare import names_of
 from sleep_runtime.core.observation import Claim
 from sleep_runtime.core.proposal import ClaimPair
 
+_COMMON = NAMES.index("common_words")
 _FRAMED, _OWN_LEAST = NAMES.index("framed"), NAMES.index("own_least")
 _ONE_FRAME = 0.6
 _IN_A_FRAME = Odds(same=0.25, excludes=0.65)
@@ -29,11 +30,17 @@ def odds(
     """
     keys, rows = measured(pairs, claims, vectors)
     answers = head.load().odds(rows)
-    return {key: _framed(found, row) for key, found, row in zip(keys, answers, rows, strict=True)}
+    return {key: _checked(found, row) for key, found, row in zip(keys, answers, rows, strict=True)}
 
 
-def _framed(found: Odds, row: Rows) -> Odds:
-    """Two answers in one frame exclude each other, however much the frame says is alike."""
+def _checked(found: Odds, row: Rows) -> Odds:
+    """What no statistics may overrule.
+
+    Claims that share no word have no question in common, so they exclude nothing. Two answers in
+    one frame exclude each other, however much the frame says is alike.
+    """
+    if row[_COMMON] == 0:
+        return Odds(same=found.same, excludes=0.0)
     if row[_FRAMED] < _ONE_FRAME or row[_OWN_LEAST] <= 0:
         return found
     return Odds(

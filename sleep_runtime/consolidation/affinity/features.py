@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from sleep_runtime.consolidation.affinity.store import Reading, Store
+from sleep_runtime.consolidation.affinity.weights import RARE, weight
 
 NAMES = (
     "cosine",
@@ -43,12 +44,14 @@ NAMES = (
     "framed",
 )
 _SMOOTH = 0.2
+_BRIEF = 3
 _FRAME_COHERENCE = 0.06
 
 
 def measure(left: Reading, right: Reading, store: Store, cosine: float) -> list[float]:
     """The features of a pair in the order of ``NAMES``; the same whichever claim comes first."""
     common, ours, theirs, misspelt = _split(left, right)
+    weights = _weights(left, right)
     causes = left.answered | right.answered
     about = left.about
 
@@ -58,10 +61,10 @@ def measure(left: Reading, right: Reading, store: Store, cosine: float) -> list[
     value = [root for root in common if root not in causes]
     ours_again = [root for root in ours if store.here(about, root) > 1]
     theirs_again = [root for root in theirs if store.here(right.about, root) > 1]
-    shared, shared_value = told(common, left.said), told(value, left.said)
+    shared, shared_value = told(common, weights), told(value, weights)
     own = told(ours, left.said), told(theirs, right.said)
     again = told(ours_again, left.said), told(theirs_again, right.said)
-    phrases, phrases_value = _phrases(left, right, common, causes)
+    phrases, phrases_value = _phrases(left.phrases & right.phrases, weights, common, causes)
     return [
         cosine,
         shared,
@@ -77,9 +80,9 @@ def measure(left: Reading, right: Reading, store: Store, cosine: float) -> list[
         max(again),
         min(len(ours_again), len(theirs_again)),
         max(len(ours_again), len(theirs_again)),
-        max((told([root], left.said) for root in common), default=0.0),
-        max((told([root], left.said) for root in value), default=0.0),
-        max((left.said[r] / max(1, store.here(about, r) - 1) for r in common), default=0.0),
+        max((told([root], weights) for root in common), default=0.0),
+        max((told([root], weights) for root in value), default=0.0),
+        max((weights[r] / max(1, store.here(about, r) - 1) for r in common), default=0.0),
         _numbers(left, right),
         float(left.negated != right.negated),
         _alternates(store, ours_again, theirs_again),
@@ -123,17 +126,20 @@ def _split(left: Reading, right: Reading) -> tuple[list[str], list[str], list[st
     theirs = sorted(right.said.keys() - left.said.keys())
     misspelt = 0
     for one in list(ours):
-        twin = next((other for other in theirs if _alike(one, other)), None)
+        twin = next((o for o in theirs if o[0] == one[0] and _alike(one, o)), None)
         if twin is not None:
             ours.remove(one)
             theirs.remove(twin)
-            common.append(one)
+            common.append(min(one, twin))
             misspelt += 1
     return common, ours, theirs, misspelt
 
 
 def _alike(one: str, other: str) -> bool:
-    """True for words that begin alike or differ in one letter."""
+    """True for words that begin alike, one shortens, or that differ in one letter."""
+    brief, full = sorted((one, other), key=len)
+    if _BRIEF <= len(brief) < len(full) and full.startswith(brief) and weight(brief) >= RARE:
+        return True
     if len(one) < 5 or len(other) < 5 or one[0] != other[0]:
         return False
     if one.startswith(other[:5]) or other.startswith(one[:5]):
@@ -153,15 +159,24 @@ def _alternates(store: Store, ours: Iterable[str], theirs: Collection[str]) -> f
     return max((store.alternates(one, other) for one in ours for other in theirs), default=0.0)
 
 
+def _weights(left: Reading, right: Reading) -> dict[str, float]:
+    """What each word weighs, in the rarer of the forms that the two say it in."""
+    said = left.said.keys() | right.said.keys()
+    return {root: max(left.said.get(root, 0.0), right.said.get(root, 0.0)) for root in said}
+
+
 def _phrases(
-    left: Reading, right: Reading, common: Collection[str], causes: Collection[str]
+    shared: Iterable[tuple[str, str]],
+    weights: Mapping[str, float],
+    common: Collection[str],
+    causes: Collection[str],
 ) -> tuple[float, float]:
     """The weight of the two-word phrases both hold; of those that no cause held."""
     total = value = 0.0
-    for one, other in left.phrases & right.phrases:
+    for one, other in sorted(shared):
         if one not in common and other not in common:
             continue
-        worth = left.said.get(one, 0.0) + left.said.get(other, 0.0)
+        worth = weights.get(one, 0.0) + weights.get(other, 0.0)
         total += worth
         fresh = (one in common and one not in causes) or (other in common and other not in causes)
         value += worth if fresh else 0.0

@@ -20,16 +20,21 @@ from sleep_runtime.engines.judge.weights import Weights, shipped
 from sleep_runtime.engines.text import align
 
 _KNOWN_READINGS = 8192
+_KNOWN_ANSWERS = 16_384
 _DOUBTED = 0.2
 """Below this chance of *same* the head stops a merge by rule."""
 _EXCLUDES_WITHOUT_FACET = 0.97
 """Where no facet says that both are about one thing, *excludes* needs this chance."""
 
+_Question = tuple[str, str, str]
+
 
 class PairJudge:
     """Judges pairs of claims. The same pair gives the same judgement, alone or in a batch.
 
-    Readings of the last 8,192 claims are remembered (about 40 KB each at most, 10 KB usually).
+    Readings of the last 8,192 claims are remembered (about 40 KB each at most, 10 KB usually), and
+    the last 16,384 answers (about 1 KB each): what one person said is compared again in the nights
+    of the team and of the organisation.
     Safe to call from several threads. Raises ``EngineError`` when the weights or the embedder are
     unusable.
     """
@@ -38,6 +43,7 @@ class PairJudge:
         self._tokens = tokens
         self._weights = weights or shipped()
         self._readings: OrderedDict[tuple[str, tuple[str, ...]], Reading] = OrderedDict()
+        self._answers: OrderedDict[_Question, Judgement] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -46,6 +52,19 @@ class PairJudge:
 
     def judge(self, pair: ClaimPair) -> Judgement:
         """The judgement of one pair."""
+        question = _question(pair)
+        with self._lock:
+            known = self._answers.get(question)
+        if known is not None:
+            return known
+        found = self._judged(pair)
+        with self._lock:
+            self._answers[question] = found
+            while len(self._answers) > _KNOWN_ANSWERS:
+                self._answers.popitem(last=False)
+        return found
+
+    def _judged(self, pair: ClaimPair) -> Judgement:
         ruled = align.judge(pair.left, pair.right, lambda: self._cosine(pair))
         if guards.barred(pair.left, pair.right) or ruled.verdict is Verdict.EXCLUDES:
             return ruled
@@ -120,6 +139,11 @@ class PairJudge:
             while len(self._readings) > _KNOWN_READINGS:
                 self._readings.popitem(last=False)
         return found
+
+
+def _question(pair: ClaimPair) -> _Question:
+    """All that an answer depends on: the key of a pair is the asker's own."""
+    return pair.left.model_dump_json(), pair.right.model_dump_json(), pair.hints.model_dump_json()
 
 
 def _apart(reason: str) -> Judgement:

@@ -119,6 +119,8 @@ def slipped(short: str, long: str) -> bool:
 
 
 def _weights(side: Reading, frame: AbstractSet[str]) -> Floats:
+    if not frame:
+        return side.rarity
     idle = np.array([_FRAME_WEIGHT if w.token in frame else 1.0 for w in side.words])
     return np.asarray(side.rarity * idle)
 

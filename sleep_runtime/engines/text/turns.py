@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from sleep_runtime.core.event import EventKind, Role, Trust
 from sleep_runtime.core.observation import Claim, Durability, NoteKind, Turn
-from sleep_runtime.engines.intent.intent import Intent
+from sleep_runtime.engines.intent.intent import Intent, Kind
 from sleep_runtime.engines.intent.intent import read as read_intent
 from sleep_runtime.engines.text import cues
 from sleep_runtime.engines.text.drafts import Lesson, lessons
@@ -31,7 +31,7 @@ _SHORT_ANSWER = 8
 """Content words: an answer that short may need the turn before it to say what it answers."""
 _SURELY = 0.6
 _LASTS = 0.75
-_LASTS_IN_PASSING = 0.85
+_LASTS_IN_PASSING = 0.8
 _UNLIKELY = 0.1
 _LIST_LINES = 3
 _TASTE = re.compile(
@@ -73,13 +73,15 @@ class _Part:
         return self.turn.kind is EventKind.CORRECTION
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """What the turn is, with a lower bar for what lasts than the head's own.
 
         A lesson taken for a lasting one is no harm; a one-off taken for one is, and has its own
         share.
         """
         scores, kind = self.intent.scores, self.intent.kind
+        if kind == "lesson" and not self.correction:
+            kind = self._in_passing()
         bar = _LASTS if self.correction else _LASTS_IN_PASSING
         if (
             kind == "lesson"
@@ -89,6 +91,12 @@ class _Part:
         ):
             return "standing" if scores["standing"] >= scores["change"] else "change"
         return kind
+
+    def _in_passing(self) -> Kind:
+        """What a turn is that nobody filed as a correction: most of those are tasks."""
+        scores = self.intent.scores
+        other: Kind = "one_off" if scores["one_off"] >= scores["nothing"] else "nothing"
+        return "lesson" if self.intent.teaches >= scores[other] else other
 
 
 def said_in(turns: Sequence[Turn]) -> list[Said]:
@@ -176,6 +184,9 @@ def _of_part(part: _Part) -> list[Lesson]:
         return [] if sure else [_held(lesson, part) for lesson in found if _says_so(lesson)]
     if kind == "one_off":
         return _once(found, part)
+    if kind == "lesson" and not (found or part.correction or part.turn.about):
+        # In passing, and of nothing that is named: most often a task, and nobody's rule.
+        return []
     if kind == "retract":
         whole = _whole(part.text, part)
         return [whole] if whole else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
@@ -18,7 +19,7 @@ _PENDING = {
     )
     for tier in Tier
 }
-_END = {
+_END: dict[Tier, sa.Select[Any]] = {
     tier: sa.select(sa.func.max(sa.column("seq"))).select_from(
         sa.select(observations.c.seq)
         .where(observing(tier) == sa.bindparam("of"), observations.c.seq > sa.bindparam("after"))

@@ -324,9 +324,9 @@ _EVIDENCE_ORDER = (
 
 
 # What a night reads over and over, built once: building a statement costs more than running it.
-_OF = sa.bindparam("of")
-_IDS = sa.bindparam("ids", expanding=True)
-_RUN = sa.bindparam("run")
+_OF: sa.BindParameter[Any] = sa.bindparam("of")
+_IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
+_RUN: sa.BindParameter[Any] = sa.bindparam("run")
 _MOST = sa.bindparam("most", type_=sa.Integer)
 _NOTES_OF = (
     sa.select(schema.notes)

@@ -40,6 +40,8 @@ class NoteContract:
         assert bench.reader.note("note_1") == second
         assert bench.reader.history("note_1") == [first, second]
         assert bench.reader.note("note_2") is None
+        assert bench.reader.named(["note_2", "note_1", "note_1"]) == [second]
+        assert bench.reader.named([]) == []
         assert bench.reader.notes() == [second]
         assert bench.reader.notes(as_of=T0) == [first]
         assert bench.reader.notes(as_of=T0 - SECOND) == []
