@@ -7,11 +7,16 @@ tonight is grouped anew, together with what is new.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 
 from sleep_runtime.consolidation.compare import name_of
+from sleep_runtime.core.event import Trust
 from sleep_runtime.core.note import Dossier, NoteStatus
-from sleep_runtime.core.observation import Claim, Observation
+from sleep_runtime.core.observation import Claim, Durability, Observation
+
+MAX_AT_ONCE = 60
+"""Notes about one thing that are all looked at again, whatever tonight's words are."""
 
 _GROUPED = (NoteStatus.ACTIVE, NoteStatus.CANDIDATE)
 About = tuple[tuple[str, str], ...]
@@ -22,22 +27,29 @@ def again(
 ) -> list[Observation]:
     """What was said before about what tonight's observations are about, in the order of seq.
 
-    Only of notes in force or waiting that are ``near`` (the names of their claims) to something
-    said tonight, and of those that are not so well known that one more wording can't change what
-    they are. Their facets are those of the note.
+    Only of notes in force or waiting, and of those that are not so well known that one more
+    wording can't change what they are. Where very much is known about one thing, only of notes
+    that are ``near`` (the names of their claims) to something said tonight. Their facets are those
+    of the note.
     """
-    touched = {_about(item.claim) for item in observations if not item.feedback_on}
+    known = [item for item in dossiers if item.note.status in _GROUPED]
+    sizes = Counter(_about(dossier.note.claim) for dossier in known)
+    touched = {_about(item.claim) for item in observations if _teaches(item)}
     tonight = {item.id for item in observations}
     found = {
         item.id: _placed(item, dossier.note.claim)
-        for dossier in dossiers
-        if dossier.note.status in _GROUPED
-        and name_of(dossier.note.claim) in near
-        and _about(dossier.note.claim) in touched
+        for dossier in known
+        if (about := _about(dossier.note.claim)) in touched
+        and (sizes[about] <= MAX_AT_ONCE or name_of(dossier.note.claim) in near)
         for item in dossier.said
         if item.id not in tonight
     }
     return sorted(found.values(), key=lambda item: item.seq)
+
+
+def _teaches(item: Observation) -> bool:
+    passing = item.durability is Durability.ONE_OFF or bool(item.feedback_on)
+    return not passing and item.trust is not Trust.UNTRUSTED
 
 
 def _about(claim: Claim) -> About:

@@ -9,8 +9,9 @@ from regrouping import ANA, ARLEN, Judge, Nights, by_first_word, likely, said
 
 from sleep_runtime.consolidation.again import again
 from sleep_runtime.consolidation.compare import name_of
+from sleep_runtime.core.event import Trust
 from sleep_runtime.core.note import Dossier, NoteStatus
-from sleep_runtime.core.observation import Observation
+from sleep_runtime.core.observation import Durability, Observation
 from sleep_runtime.core.proposal import ClaimPair, Judgement
 
 CANDIDATE, ACTIVE, RETIRED = NoteStatus.CANDIDATE, NoteStatus.ACTIVE, NoteStatus.RETIRED
@@ -54,11 +55,21 @@ def test_only_what_was_said_about_tonights_things_is_taken_again() -> None:
     assert taken(known=known) == []
 
 
-def test_what_nothing_of_tonight_is_near_to_is_left_as_it_is() -> None:
+def test_where_very_much_is_known_only_what_is_near_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     known = two_candidates().dossiers()
     near = name_of(FIRST.claim)
+    assert again([THIRD], known, set()) == [FIRST, SECOND]
+    monkeypatch.setattr("sleep_runtime.consolidation.again.MAX_AT_ONCE", 1)
     assert again([THIRD], known, {near}) == [FIRST]
     assert again([THIRD], known, set()) == []
+
+
+def test_one_offs_and_words_of_tools_have_nothing_looked_at_again() -> None:
+    known = two_candidates().dossiers()
+    assert taken(said("tiles in red", 2, durability=Durability.ONE_OFF), known=known) == []
+    assert taken(said("tiles in red", 2, trust=Trust.UNTRUSTED), known=known) == []
 
 
 def test_what_is_new_tonight_is_not_taken_twice_and_feedback_takes_nothing() -> None:

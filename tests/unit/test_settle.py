@@ -121,12 +121,15 @@ def test_without_an_answer_the_likelier_of_the_two_holds_if_it_is_likely() -> No
     assert joined(Odds(0.9, 0.05)).same == 0.9
 
 
-def test_an_engine_that_sees_two_answers_to_one_question_is_believed() -> None:
-    found = joined(Odds(0.99, 0.0), answer(EXCLUDES, 0.65))
+def test_an_exclusion_is_believed_when_engine_and_statistics_speak_for_it_together() -> None:
+    found = joined(Odds(0.55, 0.4), answer(EXCLUDES, 0.9))
     assert found.verdict is EXCLUDES
     assert found.same is not None
-    assert found.same <= 0.35 + 1e-9
-    assert joined(Odds(0.99, 0.0), answer(EXCLUDES, 0.64)).verdict is SAME
+    assert found.same <= 0.1 + 1e-9
+    assert joined(Odds(0.55, 0.1), answer(EXCLUDES, 0.9)).verdict is UNRELATED
+    assert joined(Odds(0.99, 0.0), answer(EXCLUDES, 0.9)).verdict is SAME
+    broken = answer(EXCLUDES, 0.9, problem="cut off")
+    assert joined(Odds(0.55, 0.4), broken).verdict is SAME
 
 
 def test_an_engines_answer_moves_the_statistics_its_way_and_the_surer_the_more() -> None:

@@ -15,7 +15,7 @@ from turn_cases import (
     WITHDRAWN,
 )
 
-from sleep_runtime.core.event import EventKind, Role
+from sleep_runtime.core.event import EventKind, Role, Trust
 from sleep_runtime.core.observation import Durability
 from sleep_runtime.engines.text.statement import MAX_WORDS
 from sleep_runtime.engines.text.turns import Said, said_in
@@ -164,6 +164,11 @@ def test_only_people_teach(role: Role) -> None:
 
 def test_a_tools_result_in_a_persons_name_teaches_nothing() -> None:
     assert said_in([turn(LASTING, kind=EventKind.TOOL_RESULT)]) == []
+
+
+def test_words_in_a_persons_name_that_nobody_vouches_for_teach_nothing() -> None:
+    spoofed = turn(LASTING).model_copy(update={"trust": Trust.UNTRUSTED})
+    assert said_in([spoofed]) == []
 
 
 def test_turns_are_read_in_order_and_alike_each_time() -> None:

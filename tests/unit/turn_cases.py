@@ -7,7 +7,7 @@ from __future__ import annotations
 
 STANDING = (
     (True, "From now on round the fees to whole euros."),
-    (False, "Please always attach the packing list to export orders."),
+    (False, "Please always use SI units for lab values."),
     (False, "Going forward every changelog entry names its ticket."),
     (True, "never ship the beta build to schools"),
     (False, "As a rule we answer complaints within one working day, so please stick to it."),

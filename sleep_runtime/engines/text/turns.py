@@ -17,6 +17,7 @@ from sleep_runtime.engines.intent.intent import Intent, Kind
 from sleep_runtime.engines.intent.intent import read as read_intent
 from sleep_runtime.engines.text import cues
 from sleep_runtime.engines.text.drafts import Lesson, lessons
+from sleep_runtime.engines.text.forms import Form
 from sleep_runtime.engines.text.prose import prose
 from sleep_runtime.engines.text.sentences import sentences
 from sleep_runtime.engines.text.statement import MAX_WORDS, OMITTED, shorten, with_facets
@@ -32,6 +33,7 @@ _SHORT_ANSWER = 8
 _SURELY = 0.6
 _LASTS = 0.75
 _LASTS_IN_PASSING = 0.8
+_SURELY_TAUGHT = 0.85
 _UNLIKELY = 0.1
 _LIST_LINES = 3
 _TASTE = re.compile(
@@ -80,8 +82,6 @@ class _Part:
         share.
         """
         scores, kind = self.intent.scores, self.intent.kind
-        if kind == "lesson" and not self.correction:
-            kind = self._in_passing()
         bar = _LASTS if self.correction else _LASTS_IN_PASSING
         if (
             kind == "lesson"
@@ -91,12 +91,6 @@ class _Part:
         ):
             return "standing" if scores["standing"] >= scores["change"] else "change"
         return kind
-
-    def _in_passing(self) -> Kind:
-        """What a turn is that nobody filed as a correction: most of those are tasks."""
-        scores = self.intent.scores
-        other: Kind = "one_off" if scores["one_off"] >= scores["nothing"] else "nothing"
-        return "lesson" if self.intent.teaches >= scores[other] else other
 
 
 def said_in(turns: Sequence[Turn]) -> list[Said]:
@@ -184,8 +178,7 @@ def _of_part(part: _Part) -> list[Lesson]:
         return [] if sure else [_held(lesson, part) for lesson in found if _says_so(lesson)]
     if kind == "one_off":
         return _once(found, part)
-    if kind == "lesson" and not (found or part.correction or part.turn.about):
-        # In passing, and of nothing that is named: most often a task, and nobody's rule.
+    if kind == "lesson" and not part.correction and _is_task(found, part):
         return []
     if kind == "retract":
         whole = _whole(part.text, part)
@@ -199,6 +192,18 @@ def _enumerates(found: Sequence[Lesson], text: str) -> bool:
     """True when somebody gives several answers at once: in a list, or two in one sentence."""
     answers = all(lesson.claim.subject and lesson.claim.value for lesson in found)
     return bool(_LISTED.search(text) or (answers and _PAIRED.match(text)))
+
+
+def _is_task(found: Sequence[Lesson], part: _Part) -> bool:
+    """True for a turn in passing that is most likely a task, and nobody's rule.
+
+    A plain instruction has to be likelier a lesson than not; so has, by far, what has no form of a
+    lesson and is about nothing that is named.
+    """
+    scores = part.intent.scores
+    if any(lesson.why.startswith(Form.IMPERATIVE.value) for lesson in found):
+        return part.intent.teaches < max(scores["one_off"], scores["nothing"])
+    return not found and not part.turn.about and part.intent.teaches < _SURELY_TAUGHT
 
 
 def _says_so(lesson: Lesson) -> bool:
