@@ -15,7 +15,7 @@ from sleep_runtime.config import leaf_keys, load
 ROOT = Path(__file__).resolve().parent.parent
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
 COMMAND = re.compile(r"^(?:\$ )?sleep-runtime ((?:[a-z][a-z-]* ?){1,2})", re.MULTILINE)
-SCRIPT = re.compile(r"(?:^|[\s`])(scripts/[a-z_]+(?:\.py)?)\b")
+SCRIPT = re.compile(r"(?:^|[\s`])(scripts/[a-z_-]+(?:\.py)?)\b")
 SETTING = re.compile(
     r"`((?:http|journal|engine|index|search|compiler|ray|scheduler|log|policy)\.[a-z_.]+)`"
 )

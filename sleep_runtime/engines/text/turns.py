@@ -33,6 +33,7 @@ _SHORT_ANSWER = 8
 _SURELY = 0.6
 _LASTS = 0.75
 _LASTS_IN_PASSING = 0.8
+_RULE_FORMS = (Form.IMPERATIVE.value, Form.MODAL.value, Form.CONTRAST.value)
 _SURELY_TAUGHT = 0.85
 _UNLIKELY = 0.1
 _LIST_LINES = 3
@@ -175,7 +176,8 @@ def _of_part(part: _Part) -> list[Lesson]:
     found = lessons(part.text, correction=part.correction, about=part.turn.about)
     if kind == "nothing":
         sure = part.intent.scores["nothing"] >= _SURELY
-        return [] if sure else [_held(lesson, part) for lesson in found if _says_so(lesson)]
+        said = [lesson for lesson in found if _says_so(lesson) or _obliges(lesson)]
+        return [_held(lesson, part) for lesson in said if not sure or _rules(lesson)]
     if kind == "one_off":
         return _once(found, part)
     if kind == "lesson" and not part.correction and _is_task(found, part):
@@ -204,6 +206,16 @@ def _is_task(found: Sequence[Lesson], part: _Part) -> bool:
     if any(lesson.why.startswith(Form.IMPERATIVE.value) for lesson in found):
         return part.intent.teaches < max(scores["one_off"], scores["nothing"])
     return not found and not part.turn.about and part.intent.teaches < _SURELY_TAUGHT
+
+
+def _obliges(lesson: Lesson) -> bool:
+    """True for "deploys must happen on Tuesdays": an obligation, though nobody says for how long."""
+    return lesson.why.startswith(Form.MODAL.value)
+
+
+def _rules(lesson: Lesson) -> bool:
+    """True for "always do x" and "x must never be y": whatever else the turn reads like, a rule."""
+    return lesson.why.startswith(_RULE_FORMS)
 
 
 def _says_so(lesson: Lesson) -> bool:
