@@ -19,10 +19,8 @@ from sleep_runtime.core.proposal import ClaimPair, Judgement, Verdict
 
 _LEAST = 1e-3
 _PLAIN_WORDS = 7
-_DECISIVE = 0.65
-"""From this score on an engine that sees two answers to one question is believed …"""
-_POSSIBLE = 0.1
-"""… where the statistics hold it for possible at all."""
+_DECISIVE = 0.6
+"""Mean of what the engine and the statistics give to two answers that exclude each other."""
 # What an engine's sure answer adds to the log-odds of the statistics.
 _WEIGHT = {Verdict.SAME: 1.5, Verdict.EXCLUDES: -2.0, Verdict.UNRELATED: -0.5}
 _EXCLUDES = {Verdict.SAME: -1.5, Verdict.EXCLUDES: 1.5, Verdict.UNRELATED: 0.0}
@@ -117,7 +115,7 @@ def _joined(odds: Odds, answer: Judgement | None) -> Judgement:
 
 def _agree(odds: Odds, answer: Judgement) -> bool:
     """True when what the engine sees and what the store knows together speak for an exclusion."""
-    return not answer.problem and answer.score >= _DECISIVE and odds.excludes >= _POSSIBLE
+    return not answer.problem and (odds.excludes + answer.score) / 2 >= _DECISIVE
 
 
 def _moved(share: float, by: float) -> float:

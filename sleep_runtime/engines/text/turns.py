@@ -209,7 +209,7 @@ def _is_task(found: Sequence[Lesson], part: _Part) -> bool:
 
 
 def _obliges(lesson: Lesson) -> bool:
-    """True for "deploys must happen on Tuesdays": an obligation, though nobody says for how long."""
+    """True for "deploys must happen on Tuesdays": an obligation, for however long."""
     return lesson.why.startswith(Form.MODAL.value)
 
 
