@@ -6,6 +6,7 @@ Prints what the same fit is worth on a domain it has not seen, one domain after 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -38,17 +39,19 @@ def main() -> int:
     for domain in tables if options.held_out else ():
         _report(domain, tables, labels)
     if not options.held_out:
-        model = fit.fit(np.vstack(list(tables.values())), sum(labels.values(), []))
+        model = fit.fit(np.vstack(list(tables.values())), _joined(labels, labels))
         HEAD.write_text(fit.dumped(fit.export(model)), encoding="utf-8")
         say(f"{HEAD.name}: {HEAD.stat().st_size} bytes")
     return 0
 
 
+def _joined(labels: dict[str, list[int]], domains: Iterable[str]) -> list[int]:
+    return [label for name in domains for label in labels[name]]
+
+
 def _report(domain: str, tables: dict[str, fit.Numbers], labels: dict[str, list[int]]) -> None:
     others = [name for name in tables if name != domain]
-    model = fit.fit(
-        np.vstack([tables[name] for name in others]), sum((labels[name] for name in others), [])
-    )
+    model = fit.fit(np.vstack([tables[name] for name in others]), _joined(labels, others))
     shares, truth = model.predict_proba(tables[domain]), np.array(labels[domain])
     same = average_precision_score(truth == 2, shares[:, 2])
     excludes = average_precision_score(truth == 1, shares[:, 1])

@@ -110,7 +110,7 @@ def _about(manner: _Manner, facet: str) -> Iterator[Said]:
         for way in pool[:first]:
             yield manner.say(way, topic, old, facet)
         if thin and chance.random() < 0.5:
-            # Somebody says otherwise without saying that anything changed, perhaps in the same words.
+            # Somebody says otherwise, perhaps in the same words, and not that anything changed.
             yield manner.say(chance.choice(pool[: first + 1]), topic, new, facet)
         elif chance.random() < 0.4:
             changes = manner.changes if manner.plain else topic["change"]
