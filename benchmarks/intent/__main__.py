@@ -13,7 +13,7 @@ from benchmarks.intent.corpus import Example
 from sleep_runtime.engines.intent import intent
 
 HEAD = Path(intent.__file__).with_name("head.json")
-BARS = {"lasting": 0.9, "retract": 0.63, "one_off": 1.3, "nothing": 0.4}
+BARS = {"lasting": 0.9, "retract": 0.63, "one_off": 1.3, "nothing": 0.2}
 """Least probability to act on; how many times likelier than one-off or nothing a lesson is."""
 TEMPERATURE = 0.8
 """Both found on left-out domains with ``--lodo``."""

@@ -35,6 +35,7 @@ _LASTS = 0.75
 _LASTS_IN_PASSING = 0.8
 _RULE_FORMS = (Form.IMPERATIVE.value, Form.MODAL.value, Form.CONTRAST.value)
 _SURELY_TAUGHT = 0.85
+_TEACHES_IN_PASSING = 0.5
 _UNLIKELY = 0.1
 _LIST_LINES = 3
 _TASTE = re.compile(
@@ -83,6 +84,10 @@ class _Part:
         share.
         """
         scores, kind = self.intent.scores, self.intent.kind
+        if kind == "lesson" and not self.correction:
+            # Nobody filed it as a correction: it has to read more like a lesson.
+            teaches = self.intent.teaches >= _TEACHES_IN_PASSING * scores["nothing"]
+            kind = "lesson" if teaches else "nothing"
         bar = _LASTS if self.correction else _LASTS_IN_PASSING
         if (
             kind == "lesson"
