@@ -34,7 +34,6 @@ _SURELY = 0.6
 _LASTS = 0.75
 _LASTS_IN_PASSING = 0.8
 _RULE_FORMS = (Form.IMPERATIVE.value, Form.MODAL.value, Form.CONTRAST.value)
-_SURELY_TAUGHT = 0.85
 _TEACHES_IN_PASSING = 0.5
 _UNLIKELY = 0.1
 _LIST_LINES = 3
@@ -204,13 +203,14 @@ def _enumerates(found: Sequence[Lesson], text: str) -> bool:
 def _is_task(found: Sequence[Lesson], part: _Part) -> bool:
     """True for a turn in passing that is most likely a task, and nobody's rule.
 
-    A plain instruction has to be likelier a lesson than not; so has, by far, what has no form of a
-    lesson and is about nothing that is named.
+    A plain instruction, and whatever is about nothing that is named, has to be likelier a lesson
+    than not; and what is about nothing has to have the form of one.
     """
     scores = part.intent.scores
-    if any(lesson.why.startswith(Form.IMPERATIVE.value) for lesson in found):
-        return part.intent.teaches < max(scores["one_off"], scores["nothing"])
-    return not found and not part.turn.about and part.intent.teaches < _SURELY_TAUGHT
+    unlikely = part.intent.teaches < max(scores["one_off"], scores["nothing"])
+    if not part.turn.about:
+        return unlikely or not found
+    return unlikely and any(lesson.why.startswith(Form.IMPERATIVE.value) for lesson in found)
 
 
 def _obliges(lesson: Lesson) -> bool:
