@@ -34,6 +34,7 @@ _SURELY = 0.6
 _LASTS = 0.75
 _LASTS_IN_PASSING = 0.8
 _RULE_FORMS = (Form.IMPERATIVE.value, Form.MODAL.value, Form.CONTRAST.value)
+_SURELY_TAUGHT = 0.9
 _TEACHES_IN_PASSING = 0.5
 _UNLIKELY = 0.1
 _LIST_LINES = 3
@@ -204,12 +205,12 @@ def _is_task(found: Sequence[Lesson], part: _Part) -> bool:
     """True for a turn in passing that is most likely a task, and nobody's rule.
 
     A plain instruction, and whatever is about nothing that is named, has to be likelier a lesson
-    than not; and what is about nothing has to have the form of one.
+    than not; and what is about nothing has to have the form of one, or read like one by far.
     """
     scores = part.intent.scores
     unlikely = part.intent.teaches < max(scores["one_off"], scores["nothing"])
     if not part.turn.about:
-        return unlikely or not found
+        return unlikely or (not found and part.intent.teaches < _SURELY_TAUGHT)
     return unlikely and any(lesson.why.startswith(Form.IMPERATIVE.value) for lesson in found)
 
 
