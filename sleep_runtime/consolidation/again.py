@@ -12,14 +12,18 @@ from collections.abc import Collection, Iterable
 
 from sleep_runtime.consolidation.compare import name_of
 from sleep_runtime.core.event import Trust
-from sleep_runtime.core.note import Dossier, NoteStatus
+from sleep_runtime.core.note import ALIVE, Dossier
 from sleep_runtime.core.observation import Claim, Durability, Observation
 
 MAX_AT_ONCE = 60
 """Notes about one thing that are all looked at again, whatever tonight's words are."""
 
-_GROUPED = (NoteStatus.ACTIVE, NoteStatus.CANDIDATE)
 About = tuple[tuple[str, str], ...]
+
+
+def crowded(dossiers: Iterable[Dossier]) -> bool:
+    """True when so much is known about one thing that only what is near is looked at again."""
+    return max(_sizes(dossiers).values(), default=0) > MAX_AT_ONCE
 
 
 def again(
@@ -29,11 +33,11 @@ def again(
 
     Only of notes in force or waiting, and of those that are not so well known that one more
     wording can't change what they are. Where very much is known about one thing, only of notes
-    that are ``near`` (the names of their claims) to something said tonight. Their facets are those
-    of the note.
+    that are ``near`` (the names of their claims) to something said tonight: it is asked only where
+    the scope is ``crowded``. Their facets are those of the note.
     """
-    known = [item for item in dossiers if item.note.status in _GROUPED]
-    sizes = Counter(_about(dossier.note.claim) for dossier in known)
+    known = [item for item in dossiers if item.note.status in ALIVE]
+    sizes = _sizes(known)
     touched = {_about(item.claim) for item in observations if _teaches(item)}
     tonight = {item.id for item in observations}
     found = {
@@ -45,6 +49,11 @@ def again(
         if item.id not in tonight
     }
     return sorted(found.values(), key=lambda item: item.seq)
+
+
+def _sizes(dossiers: Iterable[Dossier]) -> Counter[About]:
+    """How many notes in force or waiting there are about each thing."""
+    return Counter(_about(item.note.claim) for item in dossiers if item.note.status in ALIVE)
 
 
 def _teaches(item: Observation) -> bool:

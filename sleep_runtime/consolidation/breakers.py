@@ -12,13 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from sleep_runtime.consolidation.book import Book, Change, Page
+from sleep_runtime.consolidation.book import Book, Page
 from sleep_runtime.consolidation.compare import clash
-from sleep_runtime.consolidation.review import Standing
+from sleep_runtime.consolidation.review import Standing, put_back
 from sleep_runtime.core.ids import stable_id
 from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.policy import BreakerPolicy
-from sleep_runtime.core.proposal import DeltaKind
 from sleep_runtime.core.review import Question, Review, ReviewKind, ReviewState, Ruling
 
 QUARTER = "breaker.quarter"
@@ -102,14 +101,7 @@ def _keep(book: Book, page: Page, before: Standing) -> bool:
     was = before[page.id]
     if any(_shown(other) and clash(other.claim, was.claim) for other in book if other is not page):
         return False
-    undone = page.changes[was.changes :]
-    page.status, page.superseded_by, page.claim = was.status, was.superseded_by, was.claim
-    del page.changes[was.changes :]
-    if page.has_news:
-        told = "; ".join(dict.fromkeys(change.reason for change in undone))
-        proposal = next((change.proposal_id for change in undone if change.proposal_id), "")
-        why = f"stays, as the night would have lost too much: {told}"
-        page.changes.append(Change(DeltaKind.REINFORCE, "breaker", why, proposal))
+    put_back(page, was, "breaker", "stays, as the night would have lost too much")
     return True
 
 

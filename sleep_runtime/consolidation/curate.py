@@ -18,11 +18,11 @@ from sleep_runtime.consolidation.circle import Circle
 from sleep_runtime.consolidation.compare import Tie, clash, same_topic
 from sleep_runtime.consolidation.reflect import note_id
 from sleep_runtime.consolidation.report import sum_up
-from sleep_runtime.consolidation.signal import agreement, bar_again
+from sleep_runtime.consolidation.signal import agreement, bar_again, people_needed
 from sleep_runtime.consolidation.table import Move, Stand, look_up
 from sleep_runtime.consolidation.words import normalise
 from sleep_runtime.core.event import Trust
-from sleep_runtime.core.note import Dossier, NoteStatus
+from sleep_runtime.core.note import ALIVE, GIVEN_UP, Dossier, NoteStatus
 from sleep_runtime.core.observation import Claim, Durability
 from sleep_runtime.core.policy import Policy
 from sleep_runtime.core.proposal import (
@@ -37,8 +37,6 @@ from sleep_runtime.core.proposal import (
 from sleep_runtime.core.review import Question, Review, ReviewKind, ReviewState
 from sleep_runtime.core.scope import Scope
 
-_SHOWN = (NoteStatus.ACTIVE, NoteStatus.CANDIDATE)
-_GIVEN_UP = (NoteStatus.RETIRED, NoteStatus.CANDIDATE, NoteStatus.QUARANTINED)
 DEFERRED = "night.deferred"
 """The count of lessons that were too much for a night, in its run."""
 
@@ -177,7 +175,7 @@ class _Curator:
         page.add(withdraw.pieces(proposal))
         if not page.fresh:
             return
-        needed = withdraw.people_needed(self._scope, self._policy)
+        needed = people_needed(self._scope, self._policy)
         if withdraw.withdrawn(page.pieces) and withdraw.is_enough(page.pieces, needed):
             change = Change(DeltaKind.RETIRE, "withdrawn", "a person took it back", proposal.id)
             page.move(NoteStatus.RETIRED, change)
@@ -220,7 +218,7 @@ class _Curator:
         """Retire the notes whose evidence has gone over to this page."""
         for key in critique.merges:
             other = self._book.get(key)
-            if other is not None and other is not page and other.status in _SHOWN:
+            if other is not None and other is not page and other.status in ALIVE:
                 change = Change(DeltaKind.RETIRE, "merged", f"says the same as {page.id}")
                 other.move(NoteStatus.RETIRED, change, superseded_by=page.id)
 
@@ -374,7 +372,7 @@ def _unfold(book: Book, above: Sequence[Dossier]) -> None:
     gone = {
         found.note.id
         for found in above
-        if found.note.status in _GIVEN_UP and not withdraw.withdrawn(found.evidence)
+        if found.note.status in GIVEN_UP and not withdraw.withdrawn(found.evidence)
     }
     for page in book:
         if page.status is NoteStatus.RETIRED and page.superseded_by in gone and page.evidence:
@@ -395,7 +393,7 @@ def _fold(book: Book, above: Sequence[Dossier], judgements: Mapping[str, Judgeme
     upper = {d.note.id: d for d in above if d.note.status is NoteStatus.ACTIVE}
     circle = Circle({key: found.claims for key, found in upper.items()}, judgements)
     for page in book:
-        if page.status not in _SHOWN:
+        if page.status not in ALIVE:
             continue
         ties = {
             key: tie

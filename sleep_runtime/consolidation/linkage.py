@@ -20,7 +20,7 @@ CERTAIN = 6.0
 FAR = -2.5
 """Log-odds of a pair that was not near enough to be looked at."""
 JOIN = -0.3
-"""Least mean log-odds of one lesson; see docs/benchmarks.md for what it costs and gives."""
+"""Least mean log-odds of one lesson: a higher one merges less, and finds fewer repetitions."""
 
 _LEAST = 1e-3
 _BY_VERDICT = {Verdict.SAME: 1.5, Verdict.EXCLUDES: -3.0, Verdict.UNRELATED: -1.5}
@@ -54,7 +54,12 @@ def odds_of(judgement: Judgement) -> float:
         return FAR
     if judgement.same is None:
         return _BY_VERDICT[judgement.verdict]
-    share = min(max(judgement.same, _LEAST), 1 - _LEAST)
+    return log_odds(judgement.same)
+
+
+def log_odds(share: float) -> float:
+    """The log-odds of a probability, none of which is taken for certain."""
+    share = min(max(share, _LEAST), 1 - _LEAST)
     return math.log(share / (1 - share))
 
 

@@ -9,14 +9,11 @@ from sleep_runtime.consolidation.group import Group, Unit, group
 from sleep_runtime.consolidation.signal import INTENT_WEIGHT
 from sleep_runtime.core.event import Trust
 from sleep_runtime.core.ids import stable_id
-from sleep_runtime.core.note import Evidence
-from sleep_runtime.core.observation import Claim, Durability, NoteKind, Observation
+from sleep_runtime.core.note import Evidence, wordings
+from sleep_runtime.core.observation import Durability, NoteKind, Observation
 from sleep_runtime.core.policy import Policy
 from sleep_runtime.core.proposal import Judgement, Proposal
 from sleep_runtime.core.scope import Scope, Tier
-
-MAX_WORDINGS = 16
-"""However often a lesson was said tonight, so many of its wordings are looked at."""
 
 
 def propose(
@@ -84,16 +81,8 @@ def _proposal(scope: Scope, found: Group) -> Proposal:
         trust=max((item.trust for item in observations), key=lambda trust: trust.rank),
         observations=tuple(item.id for item in observations),
         evidence=_evidence(observations),
-        wordings=_wordings(observations, claim),
+        wordings=wordings(claim, (item.claim for item in observations)),
     )
-
-
-def _wordings(observations: Iterable[Observation], claim: Claim) -> tuple[Claim, ...]:
-    others: list[Claim] = []
-    for item in observations:
-        if item.claim != claim and item.claim not in others:
-            others.append(item.claim)
-    return tuple(others[:MAX_WORDINGS])
 
 
 def _durability(observations: Iterable[Observation]) -> Durability:

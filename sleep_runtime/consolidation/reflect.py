@@ -18,7 +18,7 @@ from sleep_runtime.consolidation.shortlist import fold_pairs, near_notes, shortl
 from sleep_runtime.consolidation.signal import bar_again
 from sleep_runtime.core.event import Trust
 from sleep_runtime.core.ids import stable_id
-from sleep_runtime.core.note import Dossier, NoteStatus
+from sleep_runtime.core.note import ALIVE, Dossier, NoteStatus
 from sleep_runtime.core.observation import Durability
 from sleep_runtime.core.policy import Policy
 from sleep_runtime.core.proposal import Critique, Judgement, Proposal, Relation, Worth
@@ -35,7 +35,6 @@ _LIVELIEST = (
 )
 _MOST = 0.5
 """The share of a note's evidence that makes what is grouped anew that note."""
-_SHOWN = (NoteStatus.ACTIVE, NoteStatus.CANDIDATE)
 
 
 class _Finding(NamedTuple):
@@ -136,7 +135,7 @@ def _shares(proposal: Proposal, notes: Mapping[str, Dossier]) -> dict[str, float
     events = {item.event_id for item in proposal.evidence}
     found: dict[str, float] = {}
     for key, dossier in notes.items():
-        if dossier.note.status in _SHOWN and dossier.said:
+        if dossier.note.status in ALIVE and dossier.said:
             for_it = {item.event_id for item in dossier.evidence if item.weight > 0}
             if both := len(for_it & events):
                 found[key] = both / len(for_it)
@@ -174,10 +173,10 @@ def _place(
     rivals = tuple(sorted(excluded - {home}))
     if home in notes:
         return _Place(Relation.SAME, home, rivals)
-    shown = [key for key in rivals if key in notes and notes[key].note.status in _SHOWN]
+    shown = [key for key in rivals if key in notes and notes[key].note.status in ALIVE]
     if shown:
         return _Place(Relation.CONTRADICTS, shown[0], rivals)
-    cases = [key for key in _with(known, Tie.SCOPED) if notes[key].note.status in _SHOWN]
+    cases = [key for key in _with(known, Tie.SCOPED) if notes[key].note.status in ALIVE]
     if cases:
         return _Place(Relation.REFINES, cases[0], rivals)
     return _Place(Relation.CONTRADICTS if rivals else Relation.NEW, "", rivals)

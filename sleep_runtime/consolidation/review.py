@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sleep_runtime.consolidation.book import Book, Change, Page
 from sleep_runtime.consolidation.compare import clash
-from sleep_runtime.core.note import NoteStatus
+from sleep_runtime.core.note import ALIVE, NoteStatus
 from sleep_runtime.core.observation import Claim
 from sleep_runtime.core.proposal import DeltaKind
 from sleep_runtime.core.review import Question, Review, ReviewKind, ReviewState, Ruling
@@ -24,7 +24,6 @@ _ENDS = {
     NoteStatus.QUARANTINED: DeltaKind.QUARANTINE,
 }
 _MAY_COME = (NoteStatus.CANDIDATE, NoteStatus.SUPERSEDED, NoteStatus.RETIRED)
-_SHOWN = (NoteStatus.ACTIVE, NoteStatus.CANDIDATE)
 
 
 # ---------------------------------------------------------------------------- doing
@@ -70,7 +69,7 @@ def _why(review: Review) -> str:
 
 def _merge(left: Page, rights: Sequence[Page], review: Review) -> None:
     """Two wordings of one lesson: what speaks for the one that waits speaks for the other."""
-    if not rights or left.status not in _SHOWN:
+    if not rights or left.status not in ALIVE:
         return
     right = rights[0]
     right.add(left.pieces)
@@ -107,7 +106,7 @@ def _in_the_way(other: Page, page: Page) -> bool:
 
 
 def _give_way(left: Page, rights: Sequence[Page], review: Review) -> None:
-    if rights and left.status in _SHOWN:
+    if rights and left.status in ALIVE:
         change = Change(DeltaKind.SUPERSEDE, "decided", f"{_why(review)}: {rights[0].id} holds")
         left.move(NoteStatus.SUPERSEDED, change, superseded_by=rights[0].id)
 
@@ -136,7 +135,7 @@ def _end(page: Page, review: Review) -> None:
 # ---------------------------------------------------------------------------- asking
 
 
-class _Before(NamedTuple):
+class Before(NamedTuple):
     """What a page was when people's decisions were done and the night's own began."""
 
     status: NoteStatus | None
@@ -145,13 +144,13 @@ class _Before(NamedTuple):
     changes: int
 
 
-Standing = Mapping[str, _Before]
+Standing = Mapping[str, Before]
 
 
 def standing(book: Book) -> Standing:
     """How every note stands before the night decides anything of its own."""
     return {
-        page.id: _Before(page.status, page.superseded_by, page.claim, len(page.changes))
+        page.id: Before(page.status, page.superseded_by, page.claim, len(page.changes))
         for page in book
     }
 
@@ -173,7 +172,7 @@ def hold(book: Book, before: Standing) -> list[Question]:
     alone = [(page, was) for page, was in turned if not _active(page) and page not in replaced]
     questions += [_asked(page, was, ()) for page, was in alone]
     for page, was in turned:
-        _put_back(page, was)
+        put_back(page, was, "review", "waits for a person")
     return questions
 
 
@@ -184,11 +183,11 @@ def _active(page: Page) -> bool:
     return page.status is _ON
 
 
-def _was(page: Page, before: Standing) -> _Before:
-    return before.get(page.id) or _Before(None, "", page.claim, 0)
+def _was(page: Page, before: Standing) -> Before:
+    return before.get(page.id) or Before(None, "", page.claim, 0)
 
 
-def _asked(page: Page, was: _Before, ended: Sequence[Page]) -> Question:
+def _asked(page: Page, was: Before, ended: Sequence[Page]) -> Question:
     about = (page, *ended)
     return Question(
         kind=ReviewKind.CHANGE,
@@ -201,7 +200,8 @@ def _asked(page: Page, was: _Before, ended: Sequence[Page]) -> Question:
     )
 
 
-def _put_back(page: Page, was: _Before) -> None:
+def put_back(page: Page, was: Before, code: str, why: str) -> None:
+    """Take back what the night did to a page; what it learned stays, and says ``why`` it waits."""
     made = page.changes[was.changes :]
     page.status = was.status or NoteStatus.CANDIDATE
     page.superseded_by = was.superseded_by
@@ -211,7 +211,7 @@ def _put_back(page: Page, was: _Before) -> None:
         kind = DeltaKind.ADD if page.before is None else DeltaKind.REINFORCE
         told = "; ".join(dict.fromkeys(change.reason for change in made))
         proposal = next((change.proposal_id for change in made if change.proposal_id), "")
-        page.changes.append(Change(kind, "review", f"waits for a person: {told}", proposal))
+        page.changes.append(Change(kind, code, f"{why}: {told}", proposal))
 
 
 def conflicts(book: Book) -> list[Question]:

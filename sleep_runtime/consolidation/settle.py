@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sleep_runtime.consolidation.affinity.affine import odds as affinities
 from sleep_runtime.consolidation.affinity.head import Odds
+from sleep_runtime.consolidation.linkage import log_odds
 from sleep_runtime.consolidation.words import content
 from sleep_runtime.core.note import Dossier
 from sleep_runtime.core.observation import Claim, Observation
 from sleep_runtime.core.policy import ReflectPolicy
 from sleep_runtime.core.proposal import ClaimPair, Judgement, Verdict
 
-_LEAST = 1e-3
 _PLAIN_WORDS = 7
 _DECISIVE = 0.6
 """Mean of what the engine and the statistics give to two answers that exclude each other."""
@@ -119,5 +119,4 @@ def _agree(odds: Odds, answer: Judgement) -> bool:
 
 
 def _moved(share: float, by: float) -> float:
-    share = min(max(share, _LEAST), 1 - _LEAST)
-    return 1 / (1 + math.exp(-(math.log(share / (1 - share)) + by)))
+    return 1 / (1 + math.exp(-(log_odds(share) + by)))

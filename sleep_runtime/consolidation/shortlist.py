@@ -24,7 +24,7 @@ from sleep_runtime.consolidation.compare import (
 )
 from sleep_runtime.consolidation.words import content
 from sleep_runtime.core.event import Trust
-from sleep_runtime.core.note import Dossier, NoteStatus
+from sleep_runtime.core.note import ALIVE, Dossier, NoteStatus
 from sleep_runtime.core.observation import Claim, Durability, Observation
 from sleep_runtime.core.policy import ReflectPolicy
 from sleep_runtime.core.proposal import ClaimPair
@@ -32,7 +32,6 @@ from sleep_runtime.core.proposal import ClaimPair
 _ROWS_AT_ONCE = 256
 # A word of so many claims tells none of them from the others, and would cost much to follow.
 _TOO_COMMON = 200
-_OWN = (NoteStatus.ACTIVE, NoteStatus.CANDIDATE)
 
 Vectors = npt.NDArray[np.float32]
 
@@ -86,7 +85,7 @@ def fold_pairs(
     policy: ReflectPolicy,
 ) -> list[ClaimPair]:
     """Pairs of a scope's own notes with those of the scopes above into which they may fold."""
-    living = [dossier for dossier in dossiers if dossier.note.status in _OWN]
+    living = [dossier for dossier in dossiers if dossier.note.status in ALIVE]
     active = [dossier for dossier in above if dossier.note.status is NoteStatus.ACTIVE]
     notes = _wordings(active)
     own = _unique(dossier.note.claim for dossier in living)

@@ -214,8 +214,15 @@ def _noticed(evidence: Sequence[Evidence], kind: NoteKind, policy: SignalPolicy)
     return _enough(Trust.AGENT, "noticed", f"noticed by agents in {sessions} sessions")
 
 
+def people_needed(scope: Scope, policy: Policy) -> int:
+    """How many people of one mind it takes to speak for a scope."""
+    if scope.tier is Tier.INDIVIDUAL:
+        return 1
+    return policy.tiers.team_people if scope.tier is Tier.TEAM else policy.tiers.org_people
+
+
 def _climbed(people: Sequence[Evidence], scope: Scope, policy: Policy) -> Bar:
-    wanted = policy.tiers.team_people if scope.tier is Tier.TEAM else policy.tiers.org_people
+    wanted = people_needed(scope, policy)
     count = len(_people(people))
     if count < wanted:
         why = f"{count} of {wanted} people"

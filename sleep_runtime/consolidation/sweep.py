@@ -13,14 +13,10 @@ from sleep_runtime.consolidation.book import Book, Change, Page
 from sleep_runtime.consolidation.compare import Slot, clash, slot
 from sleep_runtime.consolidation.reflect import note_id
 from sleep_runtime.consolidation.signal import agreement, contested, support
-from sleep_runtime.core.note import Evidence, NoteStatus
+from sleep_runtime.core.note import ALIVE, GIVEN_UP, Evidence, NoteStatus
 from sleep_runtime.core.observation import Durability
 from sleep_runtime.core.proposal import Critique, DeltaKind, Proposal, Relation, Worth
 from sleep_runtime.core.scope import Scope, Tier
-
-_SHOWN = (NoteStatus.ACTIVE, NoteStatus.CANDIDATE)
-_GIVEN_UP = (NoteStatus.RETIRED, NoteStatus.CANDIDATE, NoteStatus.QUARANTINED)
-
 
 # ---------------------------------------------------------------------------- against
 
@@ -87,7 +83,7 @@ def sweep(book: Book, scope: Scope, *, asked: Collection[str], most: int) -> Non
     """
     left = most - book.changed
     for page in book:
-        if page.status not in _SHOWN:
+        if page.status not in ALIVE:
             continue
         fresh_page = not page.changes
         if fresh_page and left <= 0:
@@ -158,4 +154,4 @@ def _told(page: Page) -> Iterable[Evidence]:
         # tie to the copy that folded: then it is a note of theirs once more.
         return page.fresh.values() if was_active else page.evidence.values()
     # The copies of what is no longer in force here come back. What replaced a note covers them.
-    return page.evidence.values() if was_active and page.status in _GIVEN_UP else ()
+    return page.evidence.values() if was_active and page.status in GIVEN_UP else ()

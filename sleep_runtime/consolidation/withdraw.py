@@ -15,11 +15,9 @@ from sleep_runtime.consolidation.compare import comparable, key_of, same_facets
 from sleep_runtime.consolidation.signal import name_of
 from sleep_runtime.consolidation.words import content, stems
 from sleep_runtime.core.event import Trust
-from sleep_runtime.core.note import Dossier, Evidence, NoteStatus
+from sleep_runtime.core.note import ALIVE, Dossier, Evidence, NoteStatus
 from sleep_runtime.core.observation import Claim
-from sleep_runtime.core.policy import Policy
 from sleep_runtime.core.proposal import Judgement, Proposal
-from sleep_runtime.core.scope import Scope, Tier
 
 AGAINST = -2.0
 """The weight of a withdrawal as evidence: more than of somebody who says otherwise."""
@@ -27,8 +25,6 @@ NEAR_ENOUGH = 0.25
 """Least nearness of the note that is meant, 0..1."""
 STANDS_OUT = 1.3
 """So many times nearer than the next note the one that is meant has to be."""
-
-_SHOWN = (NoteStatus.ACTIVE, NoteStatus.CANDIDATE)
 
 
 class Lesson(NamedTuple):
@@ -44,7 +40,7 @@ def noted(dossiers: Iterable[Dossier]) -> list[Lesson]:
     return [
         Lesson(found.note.id, found.note.status is NoteStatus.ACTIVE, found.claims)
         for found in dossiers
-        if found.note.status in _SHOWN
+        if found.note.status in ALIVE
     ]
 
 
@@ -82,20 +78,13 @@ def _nearness(
     shares = [min(1.0, (j.same or 0.0) + (j.excludes or 0.0)) for j in judged if j.same is not None]
     said = content(claim.statement) - stems(" ".join(claim.about.values()))
     shared = said & frozenset().union(*(content(other.statement) for other in wordings))
-    words = min(1.0, len(shared - stems(" ".join(claim.about.values()))) / 3)
+    words = min(1.0, len(shared) / 3)
     return 0.5 * (fmean(shares) if shares else 0.0) + 0.5 * words
 
 
 def pieces(proposal: Proposal) -> tuple[Evidence, ...]:
     """The evidence of a withdrawal, as evidence against what it takes back."""
     return tuple(item.model_copy(update={"weight": AGAINST}) for item in proposal.evidence)
-
-
-def people_needed(scope: Scope, policy: Policy) -> int:
-    """How many people who never said it it takes to take back a note of this scope."""
-    if scope.tier is Tier.INDIVIDUAL:
-        return 1
-    return policy.tiers.team_people if scope.tier is Tier.TEAM else policy.tiers.org_people
 
 
 def is_enough(evidence: Sequence[Evidence], people: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -21,6 +22,23 @@ class NoteStatus(StrEnum):
     SUPERSEDED = "superseded"
     RETIRED = "retired"
     QUARANTINED = "quarantined"
+
+
+ALIVE = (NoteStatus.ACTIVE, NoteStatus.CANDIDATE)
+"""What a night still works on: in force, or waiting for evidence."""
+GIVEN_UP = (NoteStatus.RETIRED, NoteStatus.CANDIDATE, NoteStatus.QUARANTINED)
+"""What ended without an heir: the copies that folded into it below come back."""
+MAX_WORDINGS = 16
+"""However often a lesson was said, so many of its wordings are looked at."""
+
+
+def wordings(claim: Claim, said: Iterable[Claim]) -> tuple[Claim, ...]:
+    """What was said other than in the words of ``claim``, each wording once, the first ones."""
+    others: list[Claim] = []
+    for other in said:
+        if other != claim and other not in others:
+            others.append(other)
+    return tuple(others[:MAX_WORDINGS])
 
 
 class Support(BaseModel):

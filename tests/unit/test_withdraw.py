@@ -7,6 +7,7 @@ from regrouping import ANA, BEN, CLEO, POLICY, TEAM, Nights, at, by_first_word, 
 
 from sleep_runtime.consolidation import curate, withdraw
 from sleep_runtime.consolidation.compare import pair_of
+from sleep_runtime.consolidation.signal import people_needed
 from sleep_runtime.core.event import Trust
 from sleep_runtime.core.note import Dossier, Evidence, NoteStatus
 from sleep_runtime.core.observation import Durability, Observation
@@ -149,7 +150,7 @@ def test_a_person_who_moved_teams_still_takes_back_their_own_word() -> None:
 
 @pytest.mark.parametrize(("scope", "people"), [("a/b/c", 1), ("a/b", 2), ("a", 3)])
 def test_the_wider_the_scope_the_more_it_takes(scope: str, people: int) -> None:
-    assert withdraw.people_needed(Scope(scope), POLICY) == people
+    assert people_needed(Scope(scope), POLICY) == people
 
 
 def lesson(name: str, text: str, *, active: bool = True) -> withdraw.Lesson:

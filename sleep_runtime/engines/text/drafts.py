@@ -20,11 +20,15 @@ from sleep_runtime.engines.text.words import FRAME, content, stem
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One claim of a turn, how long it holds, and why that was concluded."""
+    """One claim of a turn, how long it holds, and why that was concluded.
+
+    ``form`` is how its clause says so; None for what was taken as a whole.
+    """
 
     claim: Claim
     durability: Durability
     why: str
+    form: forms.Form | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,9 @@ def _note(found: list[Lesson], lesson: Lesson) -> None:
     for index, known in enumerate(found):
         if echoes(lesson.claim, known.claim):
             if known.durability is Durability.UNCLEAR:
-                found[index] = replace(known, durability=lesson.durability, why=lesson.why)
+                found[index] = replace(
+                    known, durability=lesson.durability, why=lesson.why, form=lesson.form
+                )
             return
     found.append(lesson)
 
@@ -215,7 +221,7 @@ def _judge(clause: _Clause) -> Lesson | None:
         applies_when=_grounded(parsed.when, clause),
         about=clause.about,
     )
-    return Lesson(claim, durability, why)
+    return Lesson(claim, durability, why, clause.form)
 
 
 def _grounded(part: str, clause: _Clause) -> str:

@@ -33,7 +33,7 @@ _SHORT_ANSWER = 8
 _SURELY = 0.6
 _LASTS = 0.75
 _LASTS_IN_PASSING = 0.8
-_RULE_FORMS = (Form.IMPERATIVE.value, Form.MODAL.value, Form.CONTRAST.value)
+_RULE_FORMS = (Form.IMPERATIVE, Form.MODAL, Form.CONTRAST)
 _SURELY_TAUGHT = 0.9
 _TEACHES_IN_PASSING = 0.5
 _UNLIKELY = 0.1
@@ -178,6 +178,9 @@ def _ended(text: str) -> str:
 
 def _of_part(part: _Part) -> list[Lesson]:
     kind = part.kind
+    if kind == "retract":
+        whole = _whole(part.text, part)
+        return [whole] if whole else []
     found = lessons(part.text, correction=part.correction, about=part.turn.about)
     if kind == "nothing":
         sure = part.intent.scores["nothing"] >= _SURELY
@@ -187,9 +190,6 @@ def _of_part(part: _Part) -> list[Lesson]:
         return _once(found, part)
     if kind == "lesson" and not part.correction and _is_task(found, part):
         return []
-    if kind == "retract":
-        whole = _whole(part.text, part)
-        return [whole] if whole else []
     if len(found) > 1 and (_enumerates(found, part.text) or all(map(_says_so, found))):
         return [_held(lesson, part) for lesson in found]
     return _lesson(found, part)
@@ -211,17 +211,17 @@ def _is_task(found: Sequence[Lesson], part: _Part) -> bool:
     unlikely = part.intent.teaches < max(scores["one_off"], scores["nothing"])
     if not part.turn.about:
         return unlikely or (not found and part.intent.teaches < _SURELY_TAUGHT)
-    return unlikely and any(lesson.why.startswith(Form.IMPERATIVE.value) for lesson in found)
+    return unlikely and any(lesson.form is Form.IMPERATIVE for lesson in found)
 
 
 def _obliges(lesson: Lesson) -> bool:
     """True for "deploys must happen on Tuesdays": an obligation, for however long."""
-    return lesson.why.startswith(Form.MODAL.value)
+    return lesson.form is Form.MODAL
 
 
 def _rules(lesson: Lesson) -> bool:
     """True for "always do x" and "x must never be y": whatever else the turn reads like, a rule."""
-    return lesson.why.startswith(_RULE_FORMS)
+    return lesson.form in _RULE_FORMS
 
 
 def _says_so(lesson: Lesson) -> bool:
@@ -271,7 +271,7 @@ _DURABILITY = {
 def _whole(text: str, part: _Part) -> Lesson | None:
     """The turn as one statement, without greeting and courtesy; None when it is too long."""
     statement = _fitted(text)
-    if not statement or len(content(statement)) < 1:
+    if not statement or not content(statement):
         return None
     claim = Claim(
         statement=with_facets(statement, part.turn.about),

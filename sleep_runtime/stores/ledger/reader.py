@@ -15,8 +15,8 @@ from typing import Any, Self, TypeVar
 import sqlalchemy as sa
 
 from sleep_runtime.core.errors import StoreError
-from sleep_runtime.core.note import Dossier, Evidence, Note, NoteStatus
-from sleep_runtime.core.observation import Claim, Observation
+from sleep_runtime.core.note import MAX_WORDINGS, Dossier, Evidence, Note, NoteStatus, wordings
+from sleep_runtime.core.observation import Observation
 from sleep_runtime.core.ports import Cursors, Mark, NoteVector, Pending, Pin
 from sleep_runtime.core.proposal import CommittedDelta, Critique, Judgement, Proposal
 from sleep_runtime.core.review import RememberedVerdict, Review, ReviewState
@@ -41,9 +41,6 @@ from sleep_runtime.stores.ledger.undoing import reworded
 from sleep_runtime.stores.sqlite import reader_engine, store_errors
 
 T = TypeVar("T")
-
-MAX_WORDINGS = 16
-"""How many of the observations behind a note lend it their words."""
 
 
 class SqliteLedgerReader:
@@ -184,7 +181,7 @@ class SqliteLedgerReader:
             named = {name for said in evidence.values() for name in _first_said(said)}
             seen = dict[str, Observation]()
             for batch in rows.batches(sorted(named)):
-                for row in tx.execute(_CLAIMS_OF, {"ids": batch}):
+                for row in tx.execute(_SAID, {"ids": batch}):
                     item = rows.observation(row)
                     seen[item.id] = item
         return [_dossier(note, evidence[note.id], seen) for note in found]
@@ -346,7 +343,7 @@ _EVIDENCE_OF = (
     .where(schema.newest.c.scope == _OF)
     .order_by(*_EVIDENCE_ORDER)
 )
-_CLAIMS_OF = sa.select(schema.observations).where(
+_SAID = sa.select(schema.observations).where(
     schema.observations.c.id.in_(_IDS), schema.observations.c.feedback_on == ""
 )
 _VECTORS_OF = (
@@ -385,15 +382,11 @@ def _first_said(evidence: Sequence[Evidence]) -> list[str]:
 
 def _dossier(note: Note, evidence: Sequence[Evidence], seen: Mapping[str, Observation]) -> Dossier:
     first = [seen[name] for name in _first_said(evidence) if name in seen]
-    wordings: list[Claim] = []
-    for item in first:
-        if item.claim != note.claim and item.claim not in wordings:
-            wordings.append(item.claim)
     names = {item.observation_id for item in evidence if item.weight > 0}
     return Dossier(
         note=note,
         evidence=tuple(item for item in evidence if not item.undone),
-        wordings=tuple(wordings),
+        wordings=wordings(note.claim, (item.claim for item in first)),
         undone=tuple(item.event_id for item in evidence if item.undone),
         said=tuple(first) if len(first) == len(names) else (),
     )
