@@ -75,7 +75,8 @@ class Wordings:
         said = _carrying(claim)
         if not self._causes or any(self._causes[root] for root in said):
             return ""
-        found = [root for root in self._held if self._causes[root] and root not in said]
+        there = stems(claim.statement) | stems(" ".join(claim.about.values()))
+        found = [root for root in self._held if self._causes[root] and root not in there]
         best = max(found, key=lambda r: (self._held[r] + self._causes[r], r), default="")
         return self._words.get(best, "")
 

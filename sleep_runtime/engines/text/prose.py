@@ -6,6 +6,12 @@ import re
 
 from sleep_runtime.engines.text.statement import OMITTED
 
+_SECRET = "[secret]"  # noqa: S105 - what redaction puts in a secret's place
+_ASIDE = re.compile(rf"\s*\([^()\n]*{re.escape(_SECRET)}[^()\n]*\)")
+_HOLDS_SECRET = re.compile(
+    rf"[^\n.!?;,\u2013\u2014]*{re.escape(_SECRET)}[^\n.!?;,\u2013\u2014]*[.!?;,\u2013\u2014]*"
+)
+
 MAX_PROSE_WORDS = 400
 """A longer turn is pasted material: what a person types to an agent is shorter."""
 
@@ -45,15 +51,77 @@ _HANDED_OVER = re.compile(
 """A line that hands something over ("Fix these:"): what follows it is somebody else's text."""
 
 
+_GAP = re.compile(r"\n[ \t]*\n\s*")
+_LETTER = re.compile(
+    r"\s*(?:dear\s+\w[^\n]*,\s*$|(?:from|to|cc|subject|date|sent|re|fwd?)\s*:|-{2,})[^\n]*\n",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""How a letter begins; what follows it in the same turn belongs to it."""
+_LISTS_RULES = re.compile(
+    r"\b(?:rules?|conventions?|always|never|from now on|going forward|guidelines?|remember|"
+    r"standards?|please|things?)\b",
+    re.IGNORECASE,
+)
+_LEADS_IN = re.compile(r"[:\u2013\u2014-]\s*\Z")
+_RECORD = re.compile(
+    r"\s*(?:[^\s:]+(?: [^\s:]+)?\s*:\s|\[[ xX]?\]|\d+[.)]\s|[-*\u2022]\s)|\S\s{2,}\S|\t|;\S|\S=\S|"
+    r"\d{1,2}[:.]\d\d\b"
+)
+"""What lines of listings, forms, logs and tables look like."""
+_SAYS = re.compile(r"[.!?][\"')\]]*\s*\Z")
+_LINE_WORDS = 8
+_MOST_LINES = 0.6
+
+
 def prose(text: str) -> str:
     """What the speaker wrote in their own words, one line a paragraph; "" for pasted documents."""
-    kept = _own_part(_INLINE_BULLET.sub(":\n- ", text))
-    kept = _IMAGE.sub(" ", _TAGGED.sub("\n", _MAIL.sub("\n", _FENCED.sub("\n", kept))))
+    kept = _INLINE_BULLET.sub(":\n- ", _without_blocks(_FENCED.sub("\n", text)))
+    kept = _own_part(kept)
+    kept = _IMAGE.sub(" ", _TAGGED.sub("\n", _MAIL.sub("\n", kept)))
     if len(_HEADING.findall(kept)) > 1:
         return ""
     lines = [_BULLET.sub("", line) for line in kept.split("\n") if not _skipped(line)]
-    joined = _LONG_QUOTE.sub(OMITTED, "\n".join(lines)).strip()
+    joined = _without_secrets(_LONG_QUOTE.sub(OMITTED, "\n".join(lines))).strip()
     return joined if len(joined.split()) <= MAX_PROSE_WORDS else ""
+
+
+def _without_secrets(text: str) -> str:
+    """The text without the clauses that hand over a secret: no rule is in them."""
+    if _SECRET not in text:
+        return text
+    return _HOLDS_SECRET.sub("", _ASIDE.sub("", text))
+
+
+def _without_blocks(text: str) -> str:
+    """The text without blocks between empty lines that were pasted beside what was typed."""
+    blocks = [block for block in _GAP.split(text) if block.strip()]
+    if len(blocks) < 2:
+        return text
+    kept: list[str] = []
+    for block in blocks:
+        if _LETTER.match(f"{block}\n") and kept:
+            break
+        announced = bool(kept) and bool(_LEADS_IN.search(kept[-1]))
+        if announced or not _pasted(block):
+            kept.append(block)
+    return "\n\n".join(kept)
+
+
+def _pasted(block: str) -> bool:
+    """True for a letter, a listing, a form or a log: several lines that are no sentences."""
+    lines = [line for line in block.split("\n") if line.strip()]
+    if len(lines) < 2:
+        return False
+    if _LETTER.match(block):
+        return True
+    listed = all(_BULLET.match(line) for line in lines[1:])
+    if _LEADS_IN.search(lines[0]) and (listed or _LISTS_RULES.search(lines[0])):
+        return False
+    short = [line for line in lines if len(line.split()) <= _LINE_WORDS and not _SAYS.search(line)]
+    records = [line for line in short if _RECORD.search(line)]
+    return len(short) >= _MOST_LINES * len(lines) and (
+        len(records) >= 2 or len(lines) > 2 or len(records) == len(lines)
+    )
 
 
 def _skipped(line: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from sleep_runtime.core.event import EventKind, Role, Trust
 from sleep_runtime.core.observation import Claim, Durability, NoteKind, Turn
@@ -31,12 +32,10 @@ _SHORT_REJECTION = 4
 _SHORT_ANSWER = 8
 """Content words: an answer that short may need the turn before it to say what it answers."""
 _SURELY = 0.6
-_LASTS = 0.75
-_LASTS_IN_PASSING = 0.8
+
 _RULE_FORMS = (Form.IMPERATIVE, Form.MODAL, Form.CONTRAST)
 _SURELY_TAUGHT = 0.9
 _TEACHES_IN_PASSING = 0.5
-_UNLIKELY = 0.1
 _LIST_LINES = 3
 _TASTE = re.compile(
     r"\bi(?:['\u2019]d| would)?\s+(?:really |much |always |generally |rather )?(?:prefer|like|love|"
@@ -54,6 +53,27 @@ _REJECTS = re.compile(
     r"again|why|who asked|redo|rebuild|hm+|ugh)\b",
     re.IGNORECASE,
 )
+
+
+class _Bars(NamedTuple):
+    """When a turn counts as meant to last: likely enough, and little else is."""
+
+    lasting: float
+    one_off: float
+    nothing: float
+
+    def met(self, intent: Intent) -> bool:
+        scores = intent.scores
+        return (
+            intent.lasting >= self.lasting
+            and scores["one_off"] < self.one_off
+            and scores["nothing"] < self.nothing
+        )
+
+
+_FILED = _Bars(lasting=0.4, one_off=0.2, nothing=0.2)
+_IN_PASSING = _Bars(lasting=0.5, one_off=0.1, nothing=0.05)
+"""Somebody files a correction to change what happens next; a message may be anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +108,8 @@ class _Part:
             # Nobody filed it as a correction: it has to read more like a lesson.
             teaches = self.intent.teaches >= _TEACHES_IN_PASSING * scores["nothing"]
             kind = "lesson" if teaches else "nothing"
-        bar = _LASTS if self.correction else _LASTS_IN_PASSING
-        if (
-            kind == "lesson"
-            and self.text.count("\n") < _LIST_LINES
-            and self.intent.lasting >= bar
-            and scores["one_off"] < _UNLIKELY
-        ):
+        bars = _FILED if self.correction else _IN_PASSING
+        if kind == "lesson" and self.text.count("\n") < _LIST_LINES and bars.met(self.intent):
             return "standing" if scores["standing"] >= scores["change"] else "change"
         return kind
 
