@@ -24,20 +24,33 @@ from sleep_runtime.core.observation import Claim
 _HOMES = 12
 _UNKNOWN_COHERENCE = 0.3
 
+_WORDS = r"([^,.;:!?()\u2013\u2014]{2,60}?)"
+_ENDS = (
+    r"(?=$|[,.;:!?()\u2013\u2014]|\s(?:and|but|so|for|because|since|to|now|by|with|from now|these days|"
+    r"any ?more|any longer)\b)"
+)
 _REJECTED = re.compile(
-    r"(?:\bnot\b|\bno (?:longer|more)\b|\binstead of\b|\bin (?:place|lieu) of\b|\brather than\b|"
-    r"\bother than\b|\bforget\b|\bnever\b|\bdon['\u2019]?t\b|\bwithout\b|\bdone with\b|"
-    r"\b(?:good)?bye(?: to)?\b|\baway from\b|\bmoved? (?:\w+ )?off\b|\bwhere (?:we|they|you) had\b|"
-    r"\b(?:ban|bann|drop|dropp|ditch|abandon|replac|retir|scrapp?|emptyi?|stopp?)(?:e?d|e?s|ing|e)?\b|"
-    r"\bfrom\b(?=[^.;!?]{2,60}?\bto\b))\s+([^,.;:!?\u2013\u2014]{2,60}?)(?=$|[,.;:!?\u2013\u2014]|"
-    r"\s(?:and|but|so|for|because|since|to|now)\b)"
-    r"|([^,.;:!?\u2013\u2014]{2,60}?)\s+(?:is|are|was|goes|went)\s+(?:out|gone|history|over|dead|"
-    r"off the table|away|retired|dropped|no use|banned)\b",
+    r"(?:\bnot\b|\bno (?:longer|more)\b|\binstead of\b|\bin (?:the )?(?:place|lieu) of\b|"
+    r"\brather than\b|\bother than\b|\bforget\b|\bnever\b|\bdon['\u2019]?t\b|\bwithout\b|"
+    r"\bdone with\b|\bso long\b|\bscratch\b|\bswap(?:ped|s)?\b|\bout goes\b|\boutgrown\b|"
+    r"\b(?:enough|sick|tired) of\b|\bfed up with\b|\bgiven up(?: on)?\b|\bstopped liking\b|"
+    r"\bused to(?: be(?: \w+ed)?| have| want| like| go(?: to)?| get| use| take| \w+)?\b|\bformerly\b|"
+    r"\b(?:it |this |that |which |before )(?:it )?was\b|(?<=[.] )was\b|(?<=[,(] )was\b|(?<=\()was\b|"
+    r"\b(?:good)?bye(?: to)?\b|\baway from\b|\bmoved? (?:\w+ )?off\b|"
+    r"\bwhere (?:we|they|you) had\b|"
+    r"\b(?:ban|bann|bin|binn|drop|dropp|ditch|abandon|replac|retir|scrapp?|emptyi?|stopp?)"
+    r"(?:e?d|e?s|ing|e)?\b|"
+    r"\bfrom\b(?=[^.;!?]{2,60}?\bto\b))\s+" + _WORDS + _ENDS + r"|" + _WORDS + r"\s+(?:"
+    r"(?:is|are|was|were|goes|went|has|have|will be|isn't|aren't)\s+(?:all )?(?:out|gone|history|over|dead|"
+    r"off the table|away|retired|dropped|no use|banned|outdated|deleted|had (?:its|their) (?:time|day)|"
+    r"a phase|any ?more|not any ?more|wore off)\b|"
+    r"(?:no longer|no more|not any ?more|any ?more|before|previously|wore off|stops|ended)\s*(?=$|[,.;:!?)]))",
     re.IGNORECASE,
 )
 _CHANGE = re.compile(
     r"\b(?:now|no longer|anymore|any more|as of|from now|from this|switched|moved|moving|changed?|"
-    r"new|instead|history|since|these days|from today|update|replaced?)\b",
+    r"new|instead|history|since|these days|nowadays|from today|update|replaced?|used to|formerly|"
+    r"previously|outdated)\b",
     re.IGNORECASE,
 )
 

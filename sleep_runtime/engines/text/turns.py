@@ -27,11 +27,12 @@ from sleep_runtime.engines.text.words import content
 _READ = frozenset({EventKind.MESSAGE, EventKind.CORRECTION, EventKind.FEEDBACK})
 _WHOLE_WORDS = 60
 """A turn up to here is understood as a whole; a longer one paragraph by paragraph."""
-_MOST_OF_IT = 0.6
+_MOST_OF_IT = 0.8
 _SHORT_REJECTION = 4
 _SHORT_ANSWER = 8
 """Content words: an answer that short may need the turn before it to say what it answers."""
 _SURELY = 0.6
+_SMALL_TALK = 0.35
 
 _RULE_FORMS = (Form.IMPERATIVE, Form.MODAL, Form.CONTRAST)
 _SURELY_TAUGHT = 0.9
@@ -43,7 +44,7 @@ _TASTE = re.compile(
     re.IGNORECASE,
 )
 _LISTED = re.compile(
-    r"\n|;\s|\A[^:\n]{0,60}:\s+[^,;]+[,;]\s|\b(?:first|second|also|two things)\b", re.I
+    r"\n|;\s|\A[^:\n]{0,60}:\s+[^,;]+[,;]\s|\b(?:first|second)(?:ly)?[,:]|\b(?:also|two things)\b", re.I
 )
 """What people put between several rules in one turn."""
 _PAIRED = re.compile(r"[^.!?]*?,\s+and\s+[^.!?]*[.!?]?\s*\Z", re.I)
@@ -95,6 +96,11 @@ class _Part:
     @property
     def correction(self) -> bool:
         return self.turn.kind is EventKind.CORRECTION
+
+    @property
+    def may_rule(self) -> bool:
+        """Whether a cue word in it may stand for a rule: "always" and "never" are also small talk."""
+        return self.correction or self.intent.scores["nothing"] < _SMALL_TALK
 
     @property
     def kind(self) -> Kind:
@@ -200,7 +206,7 @@ def _of_part(part: _Part) -> list[Lesson]:
     if kind == "nothing":
         sure = part.intent.scores["nothing"] >= _SURELY
         said = [lesson for lesson in found if _says_so(lesson) or _obliges(lesson)]
-        return [_held(lesson, part) for lesson in said if not sure or _rules(lesson)]
+        return [_held(lesson, part) for lesson in said if not sure or _obliges(lesson)]
     if kind == "one_off":
         return _once(found, part)
     if kind == "lesson" and not part.correction and _is_task(found, part):
@@ -271,7 +277,7 @@ def _held(lesson: Lesson, part: _Part) -> Lesson:
     """The lesson with the durability that the whole turn gives it."""
     if lesson.durability is Durability.ONE_OFF:
         return lesson
-    lasting = part.kind in ("standing", "change") or _says_so(lesson)
+    lasting = part.kind in ("standing", "change") or (_says_so(lesson) and part.may_rule)
     return replace(lesson, durability=Durability.STANDING if lasting else Durability.UNCLEAR)
 
 
