@@ -30,14 +30,20 @@ def facets_of(claims: Iterable[Claim]) -> list[Facet]:
     return sorted({facet for claim in claims for facet in claim.about.items()})
 
 
+def named_in(text: str, known: Sequence[Facet]) -> dict[str, str]:
+    """The one facet that a text mentions; nothing where it mentions none, or several."""
+    said = normalise(text)
+    named = [facet for facet in known if _named(said, facet[1])]
+    return dict(named) if len(named) == 1 else {}
+
+
 def _resolved(item: Observation, known: Sequence[Facet]) -> Observation:
     if item.claim.about or item.feedback_on:
         return item
-    said = normalise(item.claim.statement)
-    named = [facet for facet in known if _named(said, facet[1])]
-    if len(named) != 1:
+    named = named_in(item.claim.statement, known)
+    if not named:
         return item
-    return item.model_copy(update={"claim": item.claim.model_copy(update={"about": dict(named)})})
+    return item.model_copy(update={"claim": item.claim.model_copy(update={"about": named})})
 
 
 def _named(said: str, value: str) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from sleep_runtime.consolidation.facets import Facet, named_in
 from sleep_runtime.consolidation.ground import Observed, observe
 from sleep_runtime.consolidation.injected import injected, own_words
 from sleep_runtime.consolidation.words import normalise, sentences
@@ -71,11 +72,17 @@ def prepare(
         else:
             counts["bad_feedback"] += 1
     sessions: list[SessionInput] = []
+    known = _facets_at_hand([*events, *(item for part in before.values() for item in part)])
     for name in sorted(trails):
-        cleaner = _Cleaner(redact, policy, counts)
+        cleaner = _Cleaner(redact, policy, counts, known)
         sessions += _parts(cleaner, trails[name], before.get(name, ()), policy)
     ordered = sorted(feedback.values(), key=lambda item: (item.ts, item.id))
     return Prepared(tuple(sessions), tuple(ordered), dict(sorted(counts.items())))
+
+
+def _facets_at_hand(events: Iterable[StoredEvent]) -> list[Facet]:
+    """What the events of this run are about, by what stands beside them."""
+    return sorted({facet for stored in events for facet in stored.event.about.items()})
 
 
 def session_key(session: SessionInput, engine_name: str) -> str:
@@ -158,9 +165,16 @@ def _context(led_up: Sequence[Turn], part: Sequence[Turn], most: int) -> tuple[T
 class _Cleaner:
     """Cleans the turns of one session in event order; remembers what retrieval and tools said."""
 
-    def __init__(self, redact: Redact, policy: GeneratePolicy, counts: Counter[str]) -> None:
+    def __init__(
+        self,
+        redact: Redact,
+        policy: GeneratePolicy,
+        counts: Counter[str],
+        known: Sequence[Facet] = (),
+    ) -> None:
         self._redact = redact
         self._policy = policy
+        self._known = known
         self._recalled: list[str] = []
         self._tool_outputs: set[str] = set()
         self.counts = counts
@@ -180,7 +194,7 @@ class _Cleaner:
             kind=event.kind,
             trust=stored.trust,
             text=text,
-            about=self._facets(event.about),
+            about=self._facets(event.about or self._named(event.role, text)),
         )
 
     def _text(self, stored: StoredEvent) -> tuple[str, str]:
@@ -230,6 +244,10 @@ class _Cleaner:
         if said.count(" ") + 1 < _ECHO_WORDS:
             return False
         return any(f" {said} " in recalled for recalled in self._recalled)
+
+    def _named(self, role: Role, text: str) -> dict[str, str]:
+        """What a person's turn is about by its words, where nothing stands beside it."""
+        return named_in(text, self._known) if role is Role.HUMAN else {}
 
     def _facets(self, about: Mapping[str, str]) -> dict[str, str]:
         return dict(_clean_facets(about.items(), self._redact))

@@ -33,6 +33,7 @@ _SHORT_ANSWER = 8
 """Content words: an answer that short may need the turn before it to say what it answers."""
 _SURELY = 0.6
 _SMALL_TALK = 0.35
+_BEYOND_DOUBT: dict[Kind, float] = {"nothing": 0.85, "one_off": 0.7}
 
 _RULE_FORMS = (Form.IMPERATIVE, Form.MODAL, Form.CONTRAST)
 _SURELY_TAUGHT = 0.9
@@ -110,6 +111,9 @@ class _Part:
         share.
         """
         scores, kind = self.intent.scores, self.intent.kind
+        if self.correction and kind in ("nothing", "one_off") and scores[kind] < _BEYOND_DOUBT[kind]:
+            # Somebody filed it as a correction: it waits as a lesson, and is forgotten if it was none.
+            kind = "lesson"
         if kind == "lesson" and not self.correction:
             # Nobody filed it as a correction: it has to read more like a lesson.
             teaches = self.intent.teaches >= _TEACHES_IN_PASSING * scores["nothing"]
