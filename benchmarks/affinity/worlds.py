@@ -38,7 +38,7 @@ def world(bank: dict[str, Any], seed: int) -> list[Said]:
     chance = random.Random(seed)
     manner = _Manner(bank, chance)
     facets = chance.sample(bank["facets"], 1 + seed % 8)
-    said = [item for facet in facets for item in _about(manner, facet)]
+    said = [item for facet in facets for item in (*_about(manner, facet), *_chat(manner, facet))]
     chance.shuffle(said)
     return said
 
@@ -109,16 +109,29 @@ def _about(manner: _Manner, facet: str) -> Iterator[Said]:
         first = chance.choice([1, 1, 2] if thin else [1, 2, 3, 3, 4, 5, 6, 9])
         for way in pool[:first]:
             yield manner.say(way, topic, old, facet)
+        if not manner.plain and chance.random() < 0.3:
+            yield manner.say(chance.choice(topic["standing"]), topic, old, facet)
         if thin and chance.random() < 0.5:
             # Somebody says otherwise, perhaps in the same words, and not that anything changed.
             yield manner.say(chance.choice(pool[: first + 1]), topic, new, facet)
         elif chance.random() < 0.4:
             changes = manner.changes if manner.plain else topic["change"]
-            yield manner.say(chance.choice(changes), topic, new, facet, other=old)
+            for change in chance.sample(changes, min(len(changes), chance.choice([1, 1, 2, 3]))):
+                yield manner.say(change, topic, new, facet, other=old)
             for way in (pool[first:] or pool)[: chance.choice([0, 1, 2, 3])]:
                 yield manner.say(way, topic, new, facet, other=old)
         if chance.random() < 0.15 and not manner.plain:
             yield manner.say(chance.choice(topic["once"]), topic, new, facet, lesson=False)
+
+
+def _chat(manner: _Manner, facet: str) -> Iterator[Said]:
+    """What was taken for a lesson and is none: some of it comes in every store."""
+    chance, noise = manner.chance, manner.bank["noise"]["human"]
+    for text in chance.sample(noise, chance.choice([0, 0, 1, 2, 4])):
+        words = text.replace("{f}", facet)
+        about = {manner.bank["facet"]: facet}
+        claim = Claim(statement=words[:400], kind=NoteKind.CONVENTION, about=about)
+        yield Said(claim, None)
 
 
 def _shuffled(items: list[str], chance: random.Random) -> list[str]:
