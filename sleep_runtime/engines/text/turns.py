@@ -103,6 +103,14 @@ class _Part:
         """Whether a cue word in it may stand for a rule: "always" and "never" are also small talk."""
         return self.correction or self.intent.scores["nothing"] < _SMALL_TALK
 
+    def _filed_in_doubt(self, score: float, kind: Kind) -> bool:
+        """True for what somebody filed as a correction, says something, and may be a lesson.
+
+        It waits as one, and is forgotten if it was none.
+        """
+        says = len(content(self.text)) > _SHORT_REJECTION
+        return self.correction and says and score < _BEYOND_DOUBT[kind]
+
     @property
     def kind(self) -> Kind:
         """What the turn is, with a lower bar for what lasts than the head's own.
@@ -111,8 +119,7 @@ class _Part:
         share.
         """
         scores, kind = self.intent.scores, self.intent.kind
-        if self.correction and kind in ("nothing", "one_off") and scores[kind] < _BEYOND_DOUBT[kind]:
-            # Somebody filed it as a correction: it waits as a lesson, and is forgotten if it was none.
+        if kind in ("nothing", "one_off") and self._filed_in_doubt(scores[kind], kind):
             kind = "lesson"
         if kind == "lesson" and not self.correction:
             # Nobody filed it as a correction: it has to read more like a lesson.
