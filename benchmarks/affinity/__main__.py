@@ -27,20 +27,21 @@ def main() -> int:
     parser.add_argument("--held-out", action="store_true", help="only report, write nothing")
     options = parser.parse_args()
     embedder = MiniLmEmbedder()
-    rows: dict[str, list[fit.Numbers]] = {}
+    parts: dict[str, list[fit.Numbers]] = {}
     labels: dict[str, list[int]] = {}
     for domain, bank in worlds.banks().items():
         for number in range(options.worlds):
             found, answers = fit.rows_of(worlds.world(bank, options.seed + number), embedder)
-            rows.setdefault(domain, []).append(found)
+            parts.setdefault(domain, []).append(found)
             labels.setdefault(domain, []).extend(answers)
         say(f"{domain}: {len(labels[domain])} pairs")
-    tables = {domain: np.vstack(parts) for domain, parts in rows.items()}
+    tables = {domain: np.vstack(found) for domain, found in parts.items()}
     for domain in tables if options.held_out else ():
         _report(domain, tables, labels)
     if not options.held_out:
-        model = fit.fit(np.vstack(list(tables.values())), _joined(labels, labels))
-        HEAD.write_text(fit.dumped(fit.export(model)), encoding="utf-8")
+        rows = np.vstack(list(tables.values()))
+        model = fit.fit(rows, _joined(labels, labels))
+        HEAD.write_text(fit.dumped(fit.export(model, rows)), encoding="utf-8")
         say(f"{HEAD.name}: {HEAD.stat().st_size} bytes")
     return 0
 

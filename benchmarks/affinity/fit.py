@@ -12,6 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from benchmarks.affinity.worlds import Said
 from sleep_runtime.consolidation.affinity.affine import measured
+from sleep_runtime.consolidation.affinity.features import NAMES
 from sleep_runtime.consolidation.affinity.head import COLUMNS
 from sleep_runtime.consolidation.compare import name_of, names_of
 from sleep_runtime.consolidation.shortlist import pairs_of
@@ -20,7 +21,7 @@ from sleep_runtime.core.ports import Embedder
 
 DEPTH = 4
 TURNS = 120
-VERSION = 1
+VERSION = 2
 EXCLUDES_WEIGHT = 3.0
 """To merge what excludes each other costs more than to miss a repetition."""
 
@@ -58,9 +59,12 @@ def fit(rows: Numbers, labels: Iterable[int], *, seed: int = 0) -> HistGradientB
     return model.fit(rows, answers, sample_weight=np.where(answers == 1, EXCLUDES_WEIGHT, 1.0))
 
 
-def export(model: HistGradientBoostingClassifier) -> dict[str, Any]:
-    """What ``affinity.head.Head`` reads."""
+def export(model: HistGradientBoostingClassifier, rows: Numbers) -> dict[str, Any]:
+    """What ``affinity.head.Head`` reads; the scale of the features is that of ``rows``."""
+    plain = rows[:, : len(NAMES)]
     return {
+        "center": [round(float(x), 4) for x in plain.mean(axis=0)],
+        "spread": [round(float(x), 4) for x in plain.std(axis=0) + 1e-3],
         "version": VERSION,
         "columns": list(COLUMNS),
         "depth": DEPTH,

@@ -29,6 +29,7 @@ from benchmarks.judge.judges import (
 from benchmarks.judge.pairs import LABELS, DataSet
 from benchmarks.judge.public import public
 from benchmarks.judge.scoring import Score
+from benchmarks.judge.taught import taught
 from sleep_runtime.core.proposal import Verdict
 from sleep_runtime.engines.embedder import MiniLmEmbedder
 from sleep_runtime.engines.extractive import ExtractiveEngine
@@ -36,6 +37,8 @@ from sleep_runtime.engines.extractive import ExtractiveEngine
 OTHERS = "others"
 """The sets the judge was not made on, together (micro): the figures without a prefix."""
 Scores = Mapping[str, Mapping[str, Score]]
+Lesson = tuple[str, int, Score]
+"""A set, how many of its pairs people had decided, and the score on the others."""
 
 
 def main() -> int:
@@ -51,14 +54,16 @@ def main() -> int:
             scores[each.name], cost = _measured(each, engine, embedder)
     scores[OTHERS] = together(scores, made_on="generated_dev")
     pasts: list[tuple[int, Score]] = []
+    lessons: list[Lesson] = []
     if options.curve:
         pasts = list(_pasts(options.split, engine, embedder, seed=options.seed, most=options.pairs))
-    results = report(scores, options.split, cost, pasts)
+        lessons = list(taught(sets, engine, embedder, seed=options.seed))
+    results = report(scores, options.split, cost, pasts, lessons)
     if options.json:
         print(json.dumps(results, indent=2))
     else:
         print(table(sets, scores, options.split, engine.name, results))
-        print("\n".join(_curve(pasts)))
+        print("\n".join([*_curve(pasts), *_taught(lessons)]))
     return 0
 
 
@@ -115,7 +120,11 @@ def together(scores: Scores, *, made_on: str) -> dict[str, Score]:
 
 
 def report(
-    scores: Scores, split: str, cost: float, pasts: Sequence[tuple[int, Score]] = ()
+    scores: Scores,
+    split: str,
+    cost: float,
+    pasts: Sequence[tuple[int, Score]] = (),
+    lessons: Sequence[Lesson] = (),
 ) -> dict[str, Any]:
     """The JSON report. The engine's figures on the other sets have no prefix."""
     results = Results("judge")
@@ -128,6 +137,9 @@ def report(
     for count, score in pasts:
         for metric, value in _metrics(score).items():
             results.add(f"seen_{count}_{metric}", value, "")
+    for name, count, score in lessons:
+        for metric, value in _metrics(score).items():
+            results.add(f"{name}_taught_{count}_{metric}", value, "")
     results.add("ms_per_pair", cost, "ms")
     return {"split": split, **results.report()}
 
@@ -164,6 +176,15 @@ def _curve(pasts: Sequence[tuple[int, Score]]) -> Iterable[str]:
         yield _HEAD
         for count, score in pasts:
             yield _row(f"{count} seen", score)
+
+
+def _taught(lessons: Sequence[Lesson]) -> Iterable[str]:
+    if lessons:
+        yield "\nengine, statistics and people's verdicts, by verdicts given in the set before"
+        yield _HEAD
+    for name, count, score in lessons:
+        yield f"{name}"
+        yield f"{_row(f'{count} taught', score)}{score.recall_at(0.02):>11.3f} at .02 merged"
 
 
 _HEAD = (

@@ -42,10 +42,11 @@ def _with_past(
     vectors = dict(zip(texts, embedder.embed(texts), strict=True))
     answers = {p.key: a for p, a in zip(asked, engine.compare(asked), strict=True)}
     joined = settled(asked, odds(asked, [*own, *past], vectors), answers, {})
-    return scored([p.label for p in pairs], [_answer(joined.get(p.key)) for p in asked])
+    return scored([p.label for p in pairs], [decided(joined.get(p.key)) for p in asked])
 
 
-def _answer(judgement: Judgement | None) -> Answer:
+def decided(judgement: Judgement | None) -> Answer:
+    """What a night makes of a pair: how likely it is the same, where that is known."""
     found = judgement or Judgement()
     plain = answer(found)
     return plain if found.same is None else Answer(found.verdict, found.same)

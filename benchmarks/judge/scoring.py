@@ -78,9 +78,13 @@ class Score:
 
     def curve(self) -> list[tuple[float, float]]:
         """Recall of *same* by the share of contradictions that a threshold may merge."""
+        return [(share, self.recall_at(share)) for share in CURVE]
+
+    def recall_at(self, merged: float) -> float:
+        """Recall of *same* at the threshold that merges this share of the contradictions."""
         same = self.sameness.get(Verdict.SAME, [])
         apart = sorted(self.sameness.get(Verdict.EXCLUDES, []), reverse=True)
-        return [(share, _recall_at(same, apart, share)) for share in CURVE]
+        return _recall_at(same, apart, merged)
 
     def _labelled(self, label: Verdict) -> int:
         return sum(self.counts[label, each] for each in LABELS)

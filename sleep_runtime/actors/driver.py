@@ -398,10 +398,12 @@ class _Steps:
 
         A person's verdict comes first, then the store's own statistics, then the engine.
         """
-        statements = {claim.statement for pair in pairs for claim in (pair.left, pair.right)}
+        verdicts = self._parts.ledger.verdicts(run.scope) if pairs else []
+        lessons = settle.teaching(verdicts)
+        statements = {claim.statement for both in (*pairs, *lessons) for claim in both.claims}
         vectors = self._embedded(statements, vectors)
-        said = {v.pair_key: v.judgement for v in self._parts.ledger.verdicts(run.scope)}
-        odds = settle.measured(pairs, observations, dossiers, vectors)
+        said = {v.pair_key: v.judgement for v in verdicts}
+        odds = settle.measured(pairs, observations, dossiers, vectors, lessons)
         unsettled = [pair for pair in pairs if pair.key not in said]
         asked_for = settle.open_pairs(unsettled, odds, self._parts.policy.reflect)
         answers, asked = self._compare(run, step, asked_for)

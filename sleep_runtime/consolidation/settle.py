@@ -1,7 +1,7 @@
 """Settle: what the store's own statistics decide, what an engine is asked, and what comes of both.
 
 The statistics come first: they cost nothing and know the store. An engine is asked about the pairs
-they leave open. A person's verdict stands above both.
+they leave open. A person's verdict stands above both, and teaches the statistics.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sleep_runtime.consolidation.affinity.affine import odds as affinities
 from sleep_runtime.consolidation.affinity.head import Odds
+from sleep_runtime.consolidation.affinity.taught import MOST
+from sleep_runtime.consolidation.compare import pair_of
 from sleep_runtime.consolidation.linkage import log_odds
 from sleep_runtime.consolidation.words import content
 from sleep_runtime.core.note import Dossier
 from sleep_runtime.core.observation import Claim, Observation
 from sleep_runtime.core.policy import ReflectPolicy
 from sleep_runtime.core.proposal import ClaimPair, Judgement, Verdict
+from sleep_runtime.core.review import RememberedVerdict
 
 _PLAIN_WORDS = 7
 _DECISIVE = 0.6
@@ -31,11 +34,22 @@ def measured(
     observations: Iterable[Observation],
     dossiers: Iterable[Dossier],
     vectors: Mapping[str, bytes],
+    verdicts: Sequence[RememberedVerdict] = (),
 ) -> dict[str, Odds]:
-    """What the claims of tonight and of the scope's notes say about each pair, by its key."""
+    """What the claims of tonight and of the scope's notes say about each pair, by its key.
+
+    ``verdicts`` are what people of the organisation said of pairs, oldest first: all odds are seen
+    in their light.
+    """
+    told = {said.pair_key: (pair_of(said.left, said.right), said.verdict) for said in verdicts}
     fresh = [item.claim for item in observations if not item.feedback_on]
     known = [claim for dossier in dossiers for claim in dossier.claims]
-    return affinities(pairs, _near(pairs, [*fresh, *known]), vectors)
+    return affinities(pairs, _near(pairs, [*fresh, *known]), vectors, [*told.values()])
+
+
+def teaching(verdicts: Sequence[RememberedVerdict]) -> Sequence[RememberedVerdict]:
+    """The verdicts that are learned from: the newest, so that a night's cost is bounded."""
+    return verdicts[-MOST:]
 
 
 def _near(pairs: Iterable[ClaimPair], claims: Iterable[Claim]) -> list[Claim]:

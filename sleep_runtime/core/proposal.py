@@ -44,6 +44,11 @@ class ClaimPair(BaseModel):
     right: Claim
     hints: PairHints = PairHints()
 
+    @property
+    def claims(self) -> tuple[Claim, Claim]:
+        """Both sides."""
+        return self.left, self.right
+
 
 class Judgement(BaseModel):
     """An answer for one pair. A ``problem`` counts as *unrelated*: keep apart.

@@ -134,6 +134,11 @@ class RememberedVerdict(BaseModel):
     at: datetime
 
     @property
+    def claims(self) -> tuple[Claim, Claim]:
+        """Both sides."""
+        return self.left, self.right
+
+    @property
     def judgement(self) -> Judgement:
         """The word as the answer to a question about the pair."""
         return Judgement(verdict=self.verdict, score=self.score, reason=self.reason)

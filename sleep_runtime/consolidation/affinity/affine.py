@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from sleep_runtime.consolidation.affinity import head
+from sleep_runtime.consolidation.affinity import head, taught
 from sleep_runtime.consolidation.affinity.features import NAMES, measure
 from sleep_runtime.consolidation.affinity.head import COLUMNS, RANKED, Odds, Rows
 from sleep_runtime.consolidation.affinity.store import Store
 from sleep_runtime.consolidation.compare import names_of
 from sleep_runtime.core.observation import Claim
-from sleep_runtime.core.proposal import ClaimPair
+from sleep_runtime.core.proposal import ClaimPair, Verdict
 
 _COMMON = NAMES.index("common_words")
 _FRAMED, _OWN_LEAST = NAMES.index("framed"), NAMES.index("own_least")
@@ -22,15 +22,35 @@ _IN_A_FRAME = Odds(same=0.25, excludes=0.65)
 
 
 def odds(
-    pairs: Sequence[ClaimPair], claims: Iterable[Claim], vectors: Mapping[str, bytes]
+    pairs: Sequence[ClaimPair],
+    claims: Iterable[Claim],
+    vectors: Mapping[str, bytes],
+    verdicts: Sequence[tuple[ClaimPair, Verdict]] = (),
 ) -> dict[str, Odds]:
     """The odds of each pair about the same facets, by its key; others are left to the engine.
 
-    ``claims`` are all that the store's statistics rest on; ``vectors`` unit vectors by statement.
+    ``claims`` are all that the store's statistics rest on; ``vectors`` unit vectors by statement;
+    ``verdicts`` what people said of other pairs, oldest first: it moves the odds of these.
     """
-    keys, rows = measured(pairs, claims, vectors)
+    at_hand = list(claims)
+    keys, rows = measured(pairs, at_hand, vectors)
     answers = head.load().odds(rows)
+    if keys and len(verdicts) >= taught.LEAST:
+        answers = _taught(verdicts[-taught.MOST :], at_hand, vectors).corrected(rows, answers)
     return {key: _checked(found, row) for key, found, row in zip(keys, answers, rows, strict=True)}
+
+
+def _taught(
+    verdicts: Sequence[tuple[ClaimPair, Verdict]],
+    claims: Sequence[Claim],
+    vectors: Mapping[str, bytes],
+) -> taught.Taught:
+    """What the verdicts teach, their pairs measured as tonight's are."""
+    keys, rows = measured([pair for pair, _ in verdicts], claims, vectors)
+    said = {pair.key: verdict for pair, verdict in verdicts}
+    trees = head.load()
+    lesson = taught.Taught(trees.center, trees.spread)
+    return lesson.learn(rows, trees.odds(rows), [said[key] for key in keys])
 
 
 def _checked(found: Odds, row: Rows) -> Odds:

@@ -42,6 +42,8 @@ class Head:
         self.version = str(data["version"])
         self._base = np.array(data["base"], dtype=np.float64)
         self._depth = int(data["depth"])
+        self.center = np.array(data["center"], dtype=np.float64)
+        self.spread = np.array(data["spread"], dtype=np.float64)
         self._nodes, self._values = _stacked([tree for turn in data["trees"] for tree in turn])
 
     def odds(self, rows: Rows) -> list[Odds]:
