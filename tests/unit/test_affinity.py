@@ -201,6 +201,8 @@ def test_a_head_goes_down_its_trees_by_hand() -> None:
         {
             "columns": list(COLUMNS),
             "version": 1,
+            "center": [0.0],
+            "spread": [1.0],
             "depth": 1,
             "base": [0.0, 0.0, 1.0],
             "trees": [[leaf, leaf, split]],
@@ -223,6 +225,6 @@ def test_the_exported_trees_say_what_the_library_that_grew_them_says(
     model = fit.fit(rows, labels.tolist())
     asked = random_rows(200, seed=2)
     expected = model.predict_proba(asked)
-    found = Head(fit.export(model)).odds(asked)
+    found = Head(fit.export(model, rows)).odds(asked)
     assert np.allclose([(o.excludes, o.same) for o in found], expected[:, 1:], atol=5e-3)
     assert len({round(o.same, 2) for o in found}) > 5

@@ -32,7 +32,8 @@ _SHORT_REJECTION = 4
 _SHORT_ANSWER = 8
 """Content words: an answer that short may need the turn before it to say what it answers."""
 _SURELY = 0.6
-_SMALL_TALK = 0.35
+_SMALL_TALK, _CHATTER = 0.35, 0.8
+"""From here on a turn with a cue word, and one that has the form of a rule too, teaches nothing."""
 _BEYOND_DOUBT: dict[Kind, float] = {"nothing": 0.85, "one_off": 0.7}
 
 _RULE_FORMS = (Form.IMPERATIVE, Form.MODAL, Form.CONTRAST)
@@ -98,10 +99,10 @@ class _Part:
     def correction(self) -> bool:
         return self.turn.kind is EventKind.CORRECTION
 
-    @property
-    def may_rule(self) -> bool:
-        """Whether a cue word in it may stand for a rule: "always" and "never" are also small talk."""
-        return self.correction or self.intent.scores["nothing"] < _SMALL_TALK
+    def may_rule(self, lesson: Lesson) -> bool:
+        """Whether a cue word in it stands for a rule: "always" and "never" are also small talk."""
+        bar = _CHATTER if _rules(lesson) else _SMALL_TALK
+        return self.correction or self.intent.scores["nothing"] < bar
 
     def _filed_in_doubt(self, score: float, kind: Kind) -> bool:
         """True for what somebody filed as a correction, says something, and may be a lesson.
@@ -288,7 +289,7 @@ def _held(lesson: Lesson, part: _Part) -> Lesson:
     """The lesson with the durability that the whole turn gives it."""
     if lesson.durability is Durability.ONE_OFF:
         return lesson
-    lasting = part.kind in ("standing", "change") or (_says_so(lesson) and part.may_rule)
+    lasting = part.kind in ("standing", "change") or (_says_so(lesson) and part.may_rule(lesson))
     return replace(lesson, durability=Durability.STANDING if lasting else Durability.UNCLEAR)
 
 
