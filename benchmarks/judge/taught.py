@@ -58,10 +58,10 @@ class _Known:
         given = random.Random(draw).sample(keys, count)
         rest = [self._asked[key] for key in keys if key not in set(given)]
         told: list[tuple[ClaimPair, Verdict]] = [(self._asked[k], self._labels[k]) for k in given]
-        found = settled(
-            rest, odds(rest, self._claims, self._vectors, told), self._answers, {}
+        found = settled(rest, odds(rest, self._claims, self._vectors, told), self._answers, {})
+        return scored(
+            [self._labels[p.key] for p in rest], [decided(found.get(p.key)) for p in rest]
         )
-        return scored([self._labels[p.key] for p in rest], [decided(found.get(p.key)) for p in rest])
 
 
 def _sample(pairs: Sequence[Pair], rng: random.Random) -> list[Pair]:

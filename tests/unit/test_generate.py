@@ -188,6 +188,24 @@ def test_a_secret_is_redacted_before_the_middle_is_cut_out() -> None:
     assert len(shown) <= 40
 
 
+def test_a_turn_is_about_the_one_thing_its_words_name_if_the_run_knows_it() -> None:
+    named = stored(1, "decks of Northwind open with the cash bridge")
+    both = stored(2, "northwind and brightmoor want it in euros")
+    beside = stored(3, "northwind does it too", about={"account": "halcyon"})
+    tool = stored(4, "loaded", Role.TOOL, session="other", about={"account": "northwind"})
+    more = stored(5, "loaded", Role.TOOL, session="other", about={"account": "brightmoor"})
+
+    def about(*events: StoredEvent) -> list[dict[str, str]]:
+        return [turn.about for s in prepare(*events).sessions for turn in s.turns]
+
+    assert about(named, both, beside, tool, more) == [
+        {"account": "northwind"},
+        {},
+        {"account": "halcyon"},
+    ]
+    assert about(named) == [{}]
+
+
 def test_long_turns_keep_their_ends() -> None:
     policy = GeneratePolicy(max_turn_chars=60)
     (shown,) = texts(prepare(stored(1, "from now on " + "x" * 500 + " use tabs"), policy=policy))

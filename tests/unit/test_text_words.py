@@ -153,3 +153,45 @@ def test_not_just_this_time_is_no_one_off() -> None:
     read = cues.read("not just for this deck, use teal")
     assert read.standing
     assert not read.one_off
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        "Agenda\n1. Minutes of last week\n2. Heating",
+        "rail     18,220\nair      33,900\ntotal    52,120",
+        "entity;period;amount\n01;07;19.95\n02;07;4.10",
+        "[x] pressure\n[x] leak tray dry\n[ ] log book signed",
+        "state: up\nerrors: 14\nlast flap: 3h ago",
+        "anna: is it back?\nmilo: not yet\nanna: ok",
+        "Dear all,\nwe must always close the gate.\nYours, the caretaker",
+        "-------- Forwarded --------\nNever leave bikes in the hall.\nThe house",
+    ],
+)
+def test_a_block_pasted_beside_a_turn_is_left_out(pasted: str) -> None:
+    own = "Legends go below the map."
+    assert prose(f"{own}\n\n{pasted}") == own
+    assert prose(f"{pasted}\n\n{own}").split("\n")[-1] == own
+
+
+def test_a_list_that_somebody_types_is_kept() -> None:
+    typed = "Two rules for the map:\n- legends below\n- roads in grey"
+    assert "roads in grey" in prose(f"Thanks for the draft.\n\n{typed}")
+    assert "roads in grey" in prose("legends below\nroads in grey\nno borders")
+    assert "roads in grey" in prose("Please remember:\n\n- legends below\n- roads in grey")
+
+
+@pytest.mark.parametrize(
+    ("text", "own"),
+    [
+        ("legends below\nfor access: password=[secret]", "legends below"),
+        ("legends below (the login is [secret])", "legends below"),
+        (
+            "Use the test map, the key is [secret], not the old one.",
+            "Use the test map, not the old one.",
+        ),
+        ("here is the key: [secret]", ""),
+    ],
+)
+def test_who_hands_over_a_secret_states_no_rule_by_it(text: str, own: str) -> None:
+    assert prose(text) == own

@@ -178,3 +178,33 @@ def test_turns_are_read_in_order_and_alike_each_time() -> None:
     assert [item.evidence[0] for item in found] == sorted(
         (item.evidence[0] for item in found), key=lambda name: int(name[1:])
     )
+
+
+# ---------------------------------------------------------------------------- restraint
+
+
+def test_what_somebody_filed_as_a_correction_waits_rather_than_being_dropped() -> None:
+    text = "might I nudge you towards landscape pages when somebody asks for the floor plan"
+    assert durabilities(said(text)) == [Durability.UNCLEAR]
+    assert said(text, kind=MESSAGE) == []
+    assert said("That's not it.") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I always get hungry around noon.",
+        "Every time the lift stops I lose an hour.",
+        "Never trust a weather app, says my aunt.",
+        "From now on it can only get better.",
+    ],
+)
+def test_always_and_never_in_small_talk_are_no_rule(text: str) -> None:
+    assert Durability.STANDING not in durabilities(said(text, kind=MESSAGE))
+
+
+def test_a_whole_turn_is_kept_where_one_clause_leaves_out_the_answer() -> None:
+    found = said(
+        "Visitors kept asking about the second entrance. Sadly it is the one by the river."
+    )
+    assert "river" in statements(found)[0]

@@ -82,6 +82,14 @@ def test_a_wording_that_names_its_subject_is_left_as_it_is() -> None:
     assert wordings.complete(NAMES_IT) is NAMES_IT
 
 
+def test_the_thing_a_lesson_is_about_never_leads_it_twice() -> None:
+    about = {"kiln": "ember"}
+    plain = claim("ember: celadon please", "I glazed ember.", about=about)
+    other = claim("celadon on ember", "I glazed ember.")
+    wordings = Wordings([plain, other])
+    assert wordings.complete(plain) is plain
+
+
 def test_without_causes_or_with_too_long_words_nothing_is_led() -> None:
     bare = [claim("celadon please"), claim("tiles in celadon")]
     assert Wordings(bare).complete(bare[0]) is bare[0]

@@ -32,7 +32,7 @@ _SHORT_REJECTION = 4
 _SHORT_ANSWER = 8
 """Content words: an answer that short may need the turn before it to say what it answers."""
 _SURELY = 0.6
-_SMALL_TALK, _CHATTER = 0.35, 0.8
+_SMALL_TALK, _CHATTER = 0.35, 0.65
 """From here on a turn with a cue word, and one that has the form of a rule too, teaches nothing."""
 _BEYOND_DOUBT: dict[Kind, float] = {"nothing": 0.85, "one_off": 0.7}
 
@@ -46,7 +46,8 @@ _TASTE = re.compile(
     re.IGNORECASE,
 )
 _LISTED = re.compile(
-    r"\n|;\s|\A[^:\n]{0,60}:\s+[^,;]+[,;]\s|\b(?:first|second)(?:ly)?[,:]|\b(?:also|two things)\b", re.I
+    r"\n|;\s|\A[^:\n]{0,60}:\s+[^,;]+[,;]\s|\b(?:first|second)(?:ly)?[,:]|\b(?:also|two things)\b",
+    re.I,
 )
 """What people put between several rules in one turn."""
 _PAIRED = re.compile(r"[^.!?]*?,\s+and\s+[^.!?]*[.!?]?\s*\Z", re.I)
