@@ -36,7 +36,7 @@ from sleep_runtime.engines.text import align
 from sleep_runtime.engines.text.words import stem
 
 SEED = 20261122
-MERGED_AT_MOST = 0.01
+MERGED_AT_MOST = 0.02
 EXCLUDES_PRECISION = 0.9
 _KINDS = ("ways", "standing", "change")
 _BARE = 0.25

@@ -400,7 +400,9 @@ class _Steps:
         """
         verdicts = self._parts.ledger.verdicts(run.scope) if pairs else []
         lessons = settle.teaching(verdicts)
-        statements = {claim.statement for both in (*pairs, *lessons) for claim in both.claims}
+        claims = [each for pair in pairs for each in pair.claims]
+        claims += [each for verdict in lessons for each in verdict.claims]
+        statements = {claim.statement for claim in claims}
         vectors = self._embedded(statements, vectors)
         said = {v.pair_key: v.judgement for v in verdicts}
         odds = settle.measured(pairs, observations, dossiers, vectors, lessons)

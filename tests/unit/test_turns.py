@@ -205,6 +205,6 @@ def test_always_and_never_in_small_talk_are_no_rule(text: str) -> None:
 
 def test_a_whole_turn_is_kept_where_one_clause_leaves_out_the_answer() -> None:
     found = said(
-        "Visitors kept asking about the second entrance. Sadly it is the one by the river."
+        "Visitors kept asking about the entrance we use. Sadly it is the one by the river."
     )
     assert "river" in statements(found)[0]

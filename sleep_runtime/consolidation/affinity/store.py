@@ -26,25 +26,27 @@ _UNKNOWN_COHERENCE = 0.3
 
 _WORDS = r"([^,.;:!?()\u2013\u2014]{2,60}?)"
 _ENDS = (
-    r"(?=$|[,.;:!?()\u2013\u2014]|\s(?:and|but|so|for|because|since|to|now|by|with|from now|these days|"
-    r"any ?more|any longer)\b)"
+    r"(?=$|[,.;:!?()\u2013\u2014]|\s(?:and|but|so|for|because|since|to|now|by|with|from now|"
+    r"these days|any ?more|any longer)\b)"
 )
 _REJECTED = re.compile(
     r"(?:\bnot\b|\bno (?:longer|more)\b|\binstead of\b|\bin (?:the )?(?:place|lieu) of\b|"
     r"\brather than\b|\bother than\b|\bforget\b|\bnever\b|\bdon['\u2019]?t\b|\bwithout\b|"
     r"\bdone with\b|\bso long\b|\bscratch\b|\bswap(?:ped|s)?\b|\bout goes\b|\boutgrown\b|"
     r"\b(?:enough|sick|tired) of\b|\bfed up with\b|\bgiven up(?: on)?\b|\bstopped liking\b|"
-    r"\bused to(?: be(?: \w+ed)?| have| want| like| go(?: to)?| get| use| take| \w+)?\b|\bformerly\b|"
-    r"\b(?:it |this |that |which |before )(?:it )?was\b|(?<=[.] )was\b|(?<=[,(] )was\b|(?<=\()was\b|"
+    r"\bused to(?: be(?: \w+ed)?| have| want| like| go(?: to)?| get| use| take| \w+)?\b|"
+    r"\bformerly\b|\b(?:it |this |that |which |before )(?:it )?was\b|(?<=[.] )was\b|"
+    r"(?<=[,(] )was\b|(?<=\()was\b|"
     r"\b(?:good)?bye(?: to)?\b|\baway from\b|\bmoved? (?:\w+ )?off\b|"
     r"\bwhere (?:we|they|you) had\b|"
     r"\b(?:ban|bann|bin|binn|drop|dropp|ditch|abandon|replac|retir|scrapp?|emptyi?|stopp?)"
     r"(?:e?d|e?s|ing|e)?\b|"
     r"\bfrom\b(?=[^.;!?]{2,60}?\bto\b))\s+" + _WORDS + _ENDS + r"|" + _WORDS + r"\s+(?:"
-    r"(?:is|are|was|were|goes|went|has|have|will be|isn't|aren't)\s+(?:all )?(?:out|gone|history|over|dead|"
-    r"off the table|away|retired|dropped|no use|banned|outdated|deleted|had (?:its|their) (?:time|day)|"
-    r"a phase|any ?more|not any ?more|wore off)\b|"
-    r"(?:no longer|no more|not any ?more|any ?more|before|previously|wore off|stops|ended)\s*(?=$|[,.;:!?)]))",
+    r"(?:is|are|was|were|goes|went|has|have|will be|isn't|aren't)\s+(?:all )?(?:out|gone|history|"
+    r"over|dead|off the table|away|retired|dropped|no use|banned|outdated|deleted|"
+    r"had (?:its|their) (?:time|day)|a phase|any ?more|not any ?more|wore off)\b|"
+    r"(?:no longer|no more|not any ?more|any ?more|before|previously|wore off|stops|ended)"
+    r"\s*(?=$|[,.;:!?)]))",
     re.IGNORECASE,
 )
 _CHANGE = re.compile(

@@ -27,7 +27,8 @@ _TAGGED = re.compile(r"<([a-z][a-z0-9_-]*)(?:\s[^<>]*)?>.*?(?:</\1>|\Z)", re.DOT
 _IMAGE = re.compile(r"\[(?:Image|Request interrupted)[^\]\n]*\]")
 _LONG_QUOTE = re.compile(r"\"[^\"\n]{25,}\"|“[^”\n]{25,}”")
 _SKIPPED_LINE = re.compile(
-    r"\s*(?:[\u2500-\u27bf]|[^\n]*\u00b7[^\n]*\u00b7|>|\||at \S+\(|File \"|Traceback|\$ |%\s|#{1,6} |(?:\w+\.)*\w*(?:Error|Exception)\b:?|"
+    r"\s*(?:[\u2500-\u27bf]|[^\n]*\u00b7[^\n]*\u00b7|>|\||at \S+\(|File \"|Traceback|\$ |"
+    r"%\s|#{1,6} |(?:\w+\.)*\w*(?:Error|Exception)\b:?|"
     r"(?://|/\*|\*/|return\s+\S*[(.!])|(?:ba|z|fi|c)?sh: |\S+: command not found|"
     r"\[?\d{1,4}[-/:]\d\d[-/:]\d\d|(?:ERROR|WARN|INFO|DEBUG|FATAL)\b|[-=*_]{3,}\s*$|[+-]{3} |@@ |"
     r"diff --git|\[?\d{1,2}:\d\d(?::\d\d)?\]?\s+\S+)"
