@@ -37,7 +37,7 @@ _SMALL_TALK, _CHATTER = 0.35, 0.65
 _BEYOND_DOUBT: dict[Kind, float] = {"nothing": 0.85, "one_off": 0.7}
 
 _RULE_FORMS = (Form.IMPERATIVE, Form.MODAL, Form.CONTRAST)
-_SURELY_TAUGHT = 0.9
+_SURELY_TAUGHT, _LIKELIER_THAN_NOT = 0.9, 0.5
 _TEACHES_IN_PASSING = 0.5
 _LIST_LINES = 3
 _TASTE = re.compile(
@@ -241,8 +241,7 @@ def _is_task(found: Sequence[Lesson], part: _Part) -> bool:
     A plain instruction, and whatever is about nothing that is named, has to be likelier a lesson
     than not; and what is about nothing has to have the form of one, or read like one by far.
     """
-    scores = part.intent.scores
-    unlikely = part.intent.teaches < max(scores["one_off"], scores["nothing"])
+    unlikely = part.intent.teaches < _LIKELIER_THAN_NOT
     if not part.turn.about:
         return unlikely or (not found and part.intent.teaches < _SURELY_TAUGHT)
     return unlikely and any(lesson.form is Form.IMPERATIVE for lesson in found)
