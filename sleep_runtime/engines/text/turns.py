@@ -35,7 +35,6 @@ _SURELY = 0.6
 _SMALL_TALK, _CHATTER = 0.35, 0.65
 """From here on a turn with a cue word, and one that has the form of a rule too, teaches nothing."""
 _BEYOND_DOUBT: dict[Kind, float] = {"nothing": 0.85, "one_off": 0.7}
-
 _RULE_FORMS = (Form.IMPERATIVE, Form.MODAL, Form.CONTRAST)
 _SURELY_TAUGHT, _LIKELIER_THAN_NOT = 0.9, 0.5
 _TEACHES_IN_PASSING = 0.5
