@@ -43,8 +43,9 @@ class _Known:
 
     def __init__(self, data: DataSet, engine: Engine, embedder: Embedder, *, seed: int) -> None:
         self.pairs = _sample(data.pairs, random.Random(f"{data.name}/{seed}"))
-        self._asked = {pair_of(p.left, p.right).key: pair_of(p.left, p.right) for p in self.pairs}
-        self._labels = {pair_of(p.left, p.right).key: p.label for p in self.pairs}
+        asked = [pair_of(pair.left, pair.right) for pair in self.pairs]
+        self._asked = {pair.key: pair for pair in asked}
+        self._labels = {a.key: p.label for a, p in zip(asked, self.pairs, strict=True)}
         self._claims = [claim for pair in self._asked.values() for claim in pair.claims]
         texts = sorted({claim.statement for claim in self._claims})
         self._vectors: Mapping[str, bytes] = dict(zip(texts, embedder.embed(texts), strict=True))
@@ -56,7 +57,8 @@ class _Known:
         """The score on the pairs that were not among ``count`` verdicts."""
         keys = sorted(self._asked)
         given = random.Random(draw).sample(keys, count)
-        rest = [self._asked[key] for key in keys if key not in set(given)]
+        known = set(given)
+        rest = [self._asked[key] for key in keys if key not in known]
         told: list[tuple[ClaimPair, Verdict]] = [(self._asked[k], self._labels[k]) for k in given]
         found = settled(rest, odds(rest, self._claims, self._vectors, told), self._answers, {})
         return scored(

@@ -8,8 +8,7 @@ from collections import Counter
 from itertools import pairwise
 
 from sleep_runtime.capture.masking import Rule
-
-SECRET = "[secret]"  # noqa: S105 - the placeholder, not a secret
+from sleep_runtime.core.redacted import SECRET
 
 _PEM = re.compile(
     r"----[- ]BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?[- ]----"

@@ -32,21 +32,21 @@ def odds(
     ``claims`` are all that the store's statistics rest on; ``vectors`` unit vectors by statement;
     ``verdicts`` what people said of other pairs, oldest first: it moves the odds of these.
     """
-    at_hand = list(claims)
-    keys, rows = measured(pairs, at_hand, vectors)
+    store = Store(claims)
+    keys, rows = _measured(pairs, store, vectors)
     answers = head.load().odds(rows)
     if keys and len(verdicts) >= taught.LEAST:
-        answers = _taught(verdicts[-taught.MOST :], at_hand, vectors).corrected(rows, answers)
+        answers = _taught(verdicts[-taught.MOST :], store, vectors).corrected(rows, answers)
     return {key: _checked(found, row) for key, found, row in zip(keys, answers, rows, strict=True)}
 
 
 def _taught(
     verdicts: Sequence[tuple[ClaimPair, Verdict]],
-    claims: Sequence[Claim],
+    store: Store,
     vectors: Mapping[str, bytes],
 ) -> taught.Taught:
     """What the verdicts teach, their pairs measured as tonight's are."""
-    keys, rows = measured([pair for pair, _ in verdicts], claims, vectors)
+    keys, rows = _measured([pair for pair, _ in verdicts], store, vectors)
     said = {pair.key: verdict for pair, verdict in verdicts}
     trees = head.load()
     lesson = taught.Taught(trees.center, trees.spread)
@@ -72,7 +72,12 @@ def measured(
     pairs: Sequence[ClaimPair], claims: Iterable[Claim], vectors: Mapping[str, bytes]
 ) -> tuple[list[str], Rows]:
     """The keys of the pairs about the same facets, and a row of ``COLUMNS`` for each."""
-    store = Store(claims)
+    return _measured(pairs, Store(claims), vectors)
+
+
+def _measured(
+    pairs: Sequence[ClaimPair], store: Store, vectors: Mapping[str, bytes]
+) -> tuple[list[str], Rows]:
     keys: list[str] = []
     rows: list[list[float]] = []
     for pair in pairs:

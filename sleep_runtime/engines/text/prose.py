@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
+from sleep_runtime.core.redacted import SECRET
 from sleep_runtime.engines.text.statement import OMITTED
 
-_SECRET = "[secret]"  # noqa: S105 - what redaction puts in a secret's place
-_ASIDE = re.compile(rf"\s*\([^()\n]*{re.escape(_SECRET)}[^()\n]*\)")
+_ASIDE = re.compile(rf"\s*\([^()\n]*{re.escape(SECRET)}[^()\n]*\)")
 _HOLDS_SECRET = re.compile(
-    rf"[^\n.!?;,\u2013\u2014]*{re.escape(_SECRET)}[^\n.!?;,\u2013\u2014]*[.!?;,\u2013\u2014]*"
+    rf"[^\n.!?;,\u2013\u2014]*{re.escape(SECRET)}[^\n.!?;,\u2013\u2014]*[.!?;,\u2013\u2014]*"
 )
 
 MAX_PROSE_WORDS = 400
@@ -43,9 +43,12 @@ _CODE_LINE = re.compile(
 _INLINE_BULLET = re.compile(r":\s+-\s+(?=[A-Z])")
 _LONG_BULLET = 25
 """Words: people who type a list keep its items shorter; longer ones come from a document."""
+_RULE_WORDS = (
+    r"rules?|conventions?|always|never|from now on|going forward|guidelines?|remember|standards?"
+)
 _HANDED_OVER = re.compile(
-    r"^(?!.*\b(?:rules?|conventions?|always|never|from now on|going forward|guidelines?|remember|"
-    r"standards?)\b)[^\n:]*\b(?:fix|address|handl(?:e|es|ing)|resolv(?:e|es|ing)|review(?:ing)?|respond|"
+    rf"^(?!.*\b(?:{_RULE_WORDS})\b)"
+    r"[^\n:]*\b(?:fix|address|handl(?:e|es|ing)|resolv(?:e|es|ing)|review(?:ing)?|respond|"
     r"reply|output|findings?|errors?|issues?|logs?)\b[^\n:]*:[ \t]*\n(?=\s*[^\s`~>|<])",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -58,11 +61,7 @@ _LETTER = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 """How a letter begins; what follows it in the same turn belongs to it."""
-_LISTS_RULES = re.compile(
-    r"\b(?:rules?|conventions?|always|never|from now on|going forward|guidelines?|remember|"
-    r"standards?|please|things?)\b",
-    re.IGNORECASE,
-)
+_LISTS_RULES = re.compile(rf"\b(?:{_RULE_WORDS}|please|things?)\b", re.IGNORECASE)
 _LEADS_IN = re.compile(r"[:\u2013\u2014-]\s*\Z")
 _RECORD = re.compile(
     r"\s*(?:[^\s:]+(?: [^\s:]+)?\s*:\s|\[[ xX]?\]|\d+[.)]\s|[-*\u2022]\s)|\S\s{2,}\S|\t|;\S|\S=\S|"
@@ -88,7 +87,7 @@ def prose(text: str) -> str:
 
 def _without_secrets(text: str) -> str:
     """The text without the clauses that hand over a secret: no rule is in them."""
-    if _SECRET not in text:
+    if SECRET not in text:
         return text
     return _HOLDS_SECRET.sub("", _ASIDE.sub("", text))
 
@@ -120,9 +119,7 @@ def _pasted(block: str) -> bool:
         return False
     short = [line for line in lines if len(line.split()) <= _LINE_WORDS and not _SAYS.search(line)]
     records = [line for line in short if _RECORD.search(line)]
-    return len(short) >= _MOST_LINES * len(lines) and (
-        len(records) >= 2 or len(lines) > 2 or len(records) == len(lines)
-    )
+    return len(short) >= _MOST_LINES * len(lines) and (len(records) >= 2 or len(lines) > 2)
 
 
 def _skipped(line: str) -> bool:

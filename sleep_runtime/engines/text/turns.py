@@ -104,13 +104,13 @@ class _Part:
         bar = _CHATTER if _rules(lesson) else _SMALL_TALK
         return self.correction or self.intent.scores["nothing"] < bar
 
-    def _filed_in_doubt(self, score: float, kind: Kind) -> bool:
+    def _filed_in_doubt(self, kind: Kind) -> bool:
         """True for what somebody filed as a correction, says something, and may be a lesson.
 
         It waits as one, and is forgotten if it was none.
         """
         says = len(content(self.text)) > _SHORT_REJECTION
-        return self.correction and says and score < _BEYOND_DOUBT[kind]
+        return self.correction and says and self.intent.scores[kind] < _BEYOND_DOUBT[kind]
 
     @property
     def kind(self) -> Kind:
@@ -120,7 +120,7 @@ class _Part:
         share.
         """
         scores, kind = self.intent.scores, self.intent.kind
-        if kind in ("nothing", "one_off") and self._filed_in_doubt(scores[kind], kind):
+        if kind in ("nothing", "one_off") and self._filed_in_doubt(kind):
             kind = "lesson"
         if kind == "lesson" and not self.correction:
             # Nobody filed it as a correction: it has to read more like a lesson.

@@ -1,0 +1,3 @@
+"""Redacted: what stands in a text where something was taken out."""
+
+SECRET = "[secret]"  # noqa: S105 - the placeholder, not a secret
