@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -10,13 +10,12 @@ import numpy as np
 from benchmarks.judge.pairs import LABELS, Pair
 from benchmarks.judge.scoring import Answer, Score, scored
 from sleep_runtime.core.ports import Embedder
-from sleep_runtime.core.proposal import Judgement, PairHints, Verdict
+from sleep_runtime.core.proposal import Judgement, Verdict
 from sleep_runtime.engines.extractive import ExtractiveEngine
 from sleep_runtime.engines.text.align import judge as rules
 
 REFERENCE_COSINE = 0.9
 _STEPS = 50
-Hints = Callable[[Pair], PairHints]
 
 
 class Judge(Protocol):
@@ -33,12 +32,11 @@ class OfEngine:
 
     name = "engine"
 
-    def __init__(self, engine: ExtractiveEngine, hints: Hints | None = None) -> None:
+    def __init__(self, engine: ExtractiveEngine) -> None:
         self._engine = engine
-        self._hints = hints or (lambda _: PairHints())
 
     def answers(self, pairs: Sequence[Pair]) -> list[Answer]:
-        asked = [pair.asked(str(i), self._hints(pair)) for i, pair in enumerate(pairs)]
+        asked = [pair.asked(str(i)) for i, pair in enumerate(pairs)]
         return [answer(judgement) for judgement in self._engine.compare(asked)]
 
 

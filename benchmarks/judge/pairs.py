@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sleep_runtime.core.observation import Claim, NoteKind
-from sleep_runtime.core.proposal import ClaimPair, PairHints, Verdict
+from sleep_runtime.core.proposal import ClaimPair, Verdict
 from sleep_runtime.engines.text.drafts import lessons
 
 LABELS = (Verdict.SAME, Verdict.EXCLUDES, Verdict.UNRELATED)
@@ -22,8 +22,8 @@ class Pair:
     label: Verdict
     part: str
 
-    def asked(self, key: str, hints: PairHints | None = None) -> ClaimPair:
-        return ClaimPair(key=key, left=self.left, right=self.right, hints=hints or PairHints())
+    def asked(self, key: str) -> ClaimPair:
+        return ClaimPair(key=key, left=self.left, right=self.right)
 
 
 @dataclass(frozen=True, slots=True)

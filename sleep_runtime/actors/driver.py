@@ -326,9 +326,7 @@ class _Steps:
         dossiers = self._shelf.dossiers(run.scope)
         fresh = facets.resolved(self._observations(run), dossiers)
         vectors = self._vectors(fresh, dossiers)
-        near: frozenset[str] = frozenset()
-        if again.crowded(dossiers):
-            near = reflect.near_notes(fresh, dossiers, vectors, policy.reflect)
+        near = reflect.near_notes(fresh, dossiers, vectors, policy.reflect)
         observations = [*again.again(fresh, dossiers, near), *fresh]
         vectors = self._embedded({item.claim.statement for item in observations}, vectors)
         pairs = reflect.shortlist(observations, dossiers, vectors, policy.reflect)

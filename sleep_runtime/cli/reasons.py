@@ -18,6 +18,7 @@ _WORDS = {
     "drop.quarantined": "dropped: the note that says it waits for review",
     "drop.not_here": "dropped: feedback on a note of another scope",
     "drop.lower_trust": "dropped: an agent's feedback on a person's word",
+    "wait.in_doubt": "waiting: nobody said it clearly as a lesson",
     "wait.not_recurring_yet": "waiting: not said in enough sessions",
     "wait.too_few_people": "waiting: not said by enough people",
     "wait.too_few_teams": "waiting: not said in enough teams",

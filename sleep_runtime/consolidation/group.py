@@ -50,6 +50,10 @@ class Unit:
         return any(_standing(item) for item in self.observations)
 
     @property
+    def doubtful(self) -> bool:
+        return all(item.durability is Durability.DOUBTFUL for item in self.observations)
+
+    @property
     def human(self) -> bool:
         return any(item.trust is Trust.HUMAN for item in self.observations)
 
@@ -83,13 +87,14 @@ class Group:
 
     @property
     def claim(self) -> Claim:
-        """The clearest: a person's, holding what others hold too, meant to last, short."""
+        """The clearest: a person's, not doubtful, holding what others hold too, lasting, short."""
         wordings = Wordings([unit.claim for unit in self._units])
 
-        def clearest(unit: Unit) -> tuple[bool, float, bool, Rank, int, str, str]:
+        def clearest(unit: Unit) -> tuple[bool, bool, float, bool, Rank, int, str, str]:
             claim = unit.claim
             return (
                 not unit.human,
+                unit.doubtful,
                 -round(wordings.score(claim), 2),
                 not unit.standing,
                 rank(claim, standing=unit.standing),

@@ -26,6 +26,11 @@ _BLOCK_NAMES = (
 _NAMES = "|".join(re.escape(name) for name in _BLOCK_NAMES)
 _BLOCK = re.compile(rf"<({_NAMES})(?:\s[^>]*)?>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _IMAGE = re.compile(r"\[Image(?: #\d+|: [^\]]*)?\]")
+_SPEAKER = re.compile(
+    r"^_\*\*(?:agent|assistant|user|human|tool|system)\b[^\n]*\*\*_[ \t]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""The line above a turn in an exported transcript: who speaks, and when."""
 _WHOLE = re.compile(
     r"""\s*(?:
         caveat:\ the\ messages\ below\ were\ generated
@@ -50,7 +55,7 @@ def injected(text: str) -> bool:
 
 
 def own_words(text: str) -> str:
-    """The text without blocks and image references that a harness put into it."""
-    if "<" not in text and "[Image" not in text:
+    """The text without blocks, image references and speakers' names that a harness put into it."""
+    if "<" not in text and "[Image" not in text and "_**" not in text:
         return text.strip()
-    return _IMAGE.sub("", _BLOCK.sub("", text)).strip()
+    return _IMAGE.sub("", _SPEAKER.sub("", _BLOCK.sub("", text))).strip()

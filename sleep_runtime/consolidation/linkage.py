@@ -15,11 +15,11 @@ from sleep_runtime.consolidation.compare import Tie, clash, comparable, identica
 from sleep_runtime.core.observation import Claim
 from sleep_runtime.core.proposal import Judgement, Verdict
 
-CERTAIN = 6.0
+CERTAIN = 8.0
 """Log-odds of what is the same by its words."""
 FAR = -2.5
 """Log-odds of a pair that was not near enough to be looked at."""
-JOIN = -0.3
+JOIN = 0.5
 """Least mean log-odds of one lesson: a higher one merges less, and finds fewer repetitions."""
 
 _LEAST = 1e-3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sleep_runtime.consolidation.signal import AGENT_KINDS, bar, name_of
+from sleep_runtime.consolidation.signal import AGENT_KINDS, bar, doubtful, name_of
 from sleep_runtime.core.event import Trust
 from sleep_runtime.core.note import Dossier, Evidence, NoteStatus
 from sleep_runtime.core.observation import NoteKind
@@ -43,6 +43,8 @@ def _short_of(
 
 def _said_here(evidence: Sequence[Evidence], kind: NoteKind, policy: Policy) -> tuple[int, str]:
     people = [item for item in evidence if item.trust is Trust.HUMAN]
+    if people and doubtful(people):
+        return max(policy.signal.recurring_sessions - _sessions(people), 1), "a clearer word"
     if people:
         return _more(policy.signal.recurring_sessions - _sessions(people), "session")
     agents = [item for item in evidence if item.trust is Trust.AGENT]
@@ -55,6 +57,8 @@ def _said_here(evidence: Sequence[Evidence], kind: NoteKind, policy: Policy) -> 
 def _from_below(evidence: Sequence[Evidence], scope: Scope, policy: Policy) -> tuple[int, str]:
     said = [item for item in evidence if item.trust is Trust.HUMAN]
     people = len({name_of(item.person) for item in said})
+    if said and doubtful(said):
+        return 1, "a clearer word"
     if scope.tier is Tier.TEAM:
         return _more(policy.tiers.team_people - people, "person")
     teams = len({item.scope.parts[:2] for item in said if item.scope.tier > Tier.ORG})

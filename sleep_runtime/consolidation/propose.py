@@ -88,7 +88,7 @@ def _proposal(scope: Scope, found: Group) -> Proposal:
 def _durability(observations: Iterable[Observation]) -> Durability:
     """Standing when a person said so; agents do not speak with standing intent."""
     observations = list(observations)
-    for alone in (Durability.ONE_OFF, Durability.WITHDRAWN):
+    for alone in (Durability.ONE_OFF, Durability.WITHDRAWN, Durability.DOUBTFUL):
         if all(item.durability is alone for item in observations):
             return alone
     intent = [

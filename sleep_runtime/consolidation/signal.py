@@ -22,6 +22,7 @@ TRUST_WEIGHT = {Trust.HUMAN: 1.0, Trust.AGENT: 0.3, Trust.UNTRUSTED: 0.0}
 INTENT_WEIGHT = {
     Durability.STANDING: 1.0,
     Durability.UNCLEAR: 0.5,
+    Durability.DOUBTFUL: 0.25,
     Durability.ONE_OFF: 0.0,
     Durability.WITHDRAWN: 0.0,
 }
@@ -55,6 +56,12 @@ def standing(evidence: Evidence) -> bool:
     return evidence.trust is Trust.HUMAN and evidence.weight >= INTENT_WEIGHT[Durability.STANDING]
 
 
+def doubtful(evidence: Iterable[Evidence]) -> bool:
+    """True when none of these sightings reads clearly as a lesson: however many, they may be
+    small talk and tasks that come back."""
+    return all(item.weight < INTENT_WEIGHT[Durability.UNCLEAR] for item in evidence)
+
+
 def name_of(person: str) -> str:
     """Who somebody is across the teams of an organisation: a person who moves stays one person."""
     return person.rpartition("/")[2]
@@ -85,7 +92,8 @@ def confidence(
               sessions, strongest first, the k-th divided by sqrt(k); a session is the sum of its
               sightings, strongest first, each times r = 0.4 to the power of its rank
         a sighting weighs |w| * trust * 2**(-age / H), age from its own time to ``now``
-        w     intent: 1 standing, 0.5 unclear, < 0 against;  trust: 1 a person, 0.3 an agent, 0 else
+        w     intent: 1 standing, 0.5 unclear, 0.25 doubtful, < 0 against
+        trust 1 a person, 0.3 an agent, 0 else
         V+/-  votes that it helped or did harm, each trust * 2**(-age / H)
         a, b  the prior (``prior_for``, ``prior_against``);  H  ``half_life_days``
         q     half-lives since the last sighting for it or vote that it helped;  s = 0.5: silence
@@ -143,8 +151,9 @@ def bar(evidence: Sequence[Evidence], scope: Scope, kind: NoteKind, policy: Poli
     """Whether this evidence makes a lesson of this kind active at ``scope``.
 
     A person's standing word is enough where it was said. Said without standing intent it must
-    recur; noticed by agents only it must recur more often, and is then a fact or a pitfall. From
-    below it climbs by distinct people, in enough teams, however often one of them repeats it.
+    recur, and read clearly as a lesson at least once; noticed by agents only it must recur more
+    often, and is then a fact or a pitfall. From below it climbs by distinct people, in enough
+    teams, however often one of them repeats it.
     """
     for_it = [item for item in evidence if item.weight > 0]
     people = [item for item in for_it if item.trust is Trust.HUMAN]
@@ -192,6 +201,8 @@ def _said_here(evidence: Sequence[Evidence], kind: NoteKind, policy: SignalPolic
     intent = _people(item for item in people if standing(item))
     if len(intent) >= policy.standing_people:
         return _enough(Trust.HUMAN, "standing", "said with standing intent")
+    if people and doubtful(people):
+        return _short(Trust.HUMAN, "in_doubt", "nobody said it clearly as a lesson")
     sessions = len(_sessions(people))
     if sessions >= policy.recurring_sessions:
         return _enough(Trust.HUMAN, "recurring", f"said in {sessions} sessions")
@@ -224,6 +235,8 @@ def people_needed(scope: Scope, policy: Policy) -> int:
 def _climbed(people: Sequence[Evidence], scope: Scope, policy: Policy) -> Bar:
     wanted = people_needed(scope, policy)
     count = len(_people(people))
+    if people and doubtful(people):
+        return _short(Trust.HUMAN, "in_doubt", "nobody said it clearly as a lesson")
     if count < wanted:
         why = f"{count} of {wanted} people"
         return _short(Trust.HUMAN, "too_few_people", why)

@@ -28,6 +28,8 @@ class Durability(StrEnum):
     STANDING = "standing"
     ONE_OFF = "one_off"
     UNCLEAR = "unclear"
+    DOUBTFUL = "doubtful"
+    """It may be no lesson at all: it counts beside clearer words, and carries nothing alone."""
     WITHDRAWN = "withdrawn"
     """It takes back what was said before, and puts nothing in its place."""
 

@@ -21,19 +21,6 @@ class Verdict(StrEnum):
     UNRELATED = "unrelated"
 
 
-class PairHints(BaseModel):
-    """What the store knows about the words of one pair, from everything else it was told.
-
-    ``frame``: word stems that occur in lessons about many things and so decide nothing here.
-    ``known``: pairs of word stems, one from each claim, that gave one question two answers before.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    frame: tuple[str, ...] = ()
-    known: tuple[tuple[str, str], ...] = ()
-
-
 class ClaimPair(BaseModel):
     """Two claims to compare. ``key`` names the pair: equal pairs have equal keys."""
 
@@ -42,7 +29,6 @@ class ClaimPair(BaseModel):
     key: str
     left: Claim
     right: Claim
-    hints: PairHints = PairHints()
 
     @property
     def claims(self) -> tuple[Claim, Claim]:

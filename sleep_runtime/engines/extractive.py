@@ -18,7 +18,7 @@ from sleep_runtime.engines.judge.reading import TokenEmbedder
 from sleep_runtime.engines.text.align import judge
 from sleep_runtime.engines.text.turns import Said, said_in
 
-VERSION = 3
+VERSION = 4
 _KEPT_TOKENS = 32_768
 """Of the texts embedded last, 25 MB: what is compared in a night was embedded just before."""
 

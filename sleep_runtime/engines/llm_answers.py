@@ -10,7 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -41,7 +41,9 @@ class Item(_Answer):
     aspect: Annotated[str, Field(max_length=80)]
     value: Annotated[str, Field(max_length=120)]
     applies_when: Annotated[str, Field(max_length=120)]
-    durability: Durability
+    durability: Literal[
+        Durability.STANDING, Durability.ONE_OFF, Durability.WITHDRAWN, Durability.UNCLEAR
+    ]
 
 
 class DistilAnswer(_Answer):

@@ -55,14 +55,9 @@ def test_only_what_was_said_about_tonights_things_is_taken_again() -> None:
     assert taken(known=known) == []
 
 
-def test_where_very_much_is_known_only_what_is_near_is_taken(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_only_what_is_near_to_tonights_words_is_taken_again() -> None:
     known = two_candidates().dossiers()
-    near = name_of(FIRST.claim)
-    assert again([THIRD], known, set()) == [FIRST, SECOND]
-    monkeypatch.setattr("sleep_runtime.consolidation.again.MAX_AT_ONCE", 1)
-    assert again([THIRD], known, {near}) == [FIRST]
+    assert again([THIRD], known, {name_of(FIRST.claim)}) == [FIRST]
     assert again([THIRD], known, set()) == []
 
 

@@ -134,6 +134,7 @@ def test_a_recall_of_an_earlier_run_is_remembered() -> None:
         "Base directory for this skill: /skills/lore\n\n# Lore\nAlways mine first.",
         "<task-notification> <task-id>a1</task-id> always use tabs",
         "[Image #2]",
+        "<task-notification>done</task-notification>\n_**Agent - sidechain (2026-06-29 17:59Z)**_",
     ],
 )
 def test_what_a_harness_put_into_a_persons_turn_is_dropped(text: str) -> None:

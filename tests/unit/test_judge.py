@@ -13,7 +13,7 @@ from benchmarks.judge.banks import Bank, pairs_of
 from benchmarks.judge.public import public
 from benchmarks.judge.scoring import Answer, scored
 from sleep_runtime.core.observation import Claim, NoteKind
-from sleep_runtime.core.proposal import ClaimPair, Judgement, PairHints, Verdict
+from sleep_runtime.core.proposal import ClaimPair, Judgement, Verdict
 from sleep_runtime.engines.embedder import MiniLmEmbedder
 from sleep_runtime.engines.extractive import ExtractiveEngine
 from sleep_runtime.engines.judge.decide import PairJudge
@@ -34,8 +34,8 @@ def said(statement: str, about: dict[str, str] | None = None) -> Claim:
     )
 
 
-def judged(left: str, right: str, hints: PairHints | None = None) -> Judgement:
-    pair = ClaimPair(key="k", left=said(left), right=said(right), hints=hints or PairHints())
+def judged(left: str, right: str) -> Judgement:
+    pair = ClaimPair(key="k", left=said(left), right=said(right))
     return JUDGE.judge(pair)
 
 
@@ -89,21 +89,17 @@ def test_the_judgement_has_no_direction_and_no_neighbours() -> None:
     assert [each.verdict for each in engine.compare(turned)] == [each.verdict for each in together]
 
 
-def test_what_the_store_knows_as_two_answers_is_not_merged() -> None:
-    left = "crates for the harbour tour leave through the cedar gate"
-    right = "crates for the harbour tour leave through the larch gate"
-    known = PairHints(known=(("cedar", "larch"),))
-    assert judged(left, right, known).verdict is Verdict.EXCLUDES
-
-
-def test_frame_words_weigh_less() -> None:
+def test_the_shipped_head_is_of_these_features() -> None:
     left, right = said(FREE[0][0]), said(FREE[0][1])
     one, other = (read(each, EMBEDDER, shipped().tagger) for each in (left, right))
-    slots = align.read(left), align.read(right)
-    plain = features(one, other, slots, shipped().mean)
-    framed = features(one, other, slots, shipped().mean, frozenset({"tour"}))
-    assert framed["shared_hi"] < plain["shared_hi"]
-    assert tuple(plain) == shipped().features
+    found = features(one, other, (align.read(left), align.read(right)), shipped().mean)
+    assert tuple(found) == shipped().features
+
+
+def test_without_a_word_in_common_nothing_is_weighed() -> None:
+    found = judged("crates leave through the cedar gate", "invoices are sent on paper by Monday")
+    assert found.verdict is Verdict.UNRELATED
+    assert "topic" not in found.reason
 
 
 def test_slips_of_the_pen_are_seen() -> None:

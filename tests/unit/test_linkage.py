@@ -22,7 +22,7 @@ from sleep_runtime.core.observation import Claim, NoteKind
 from sleep_runtime.core.proposal import Judgement, Verdict
 
 SAME, NOT, APART = Tie.SAME, Tie.EXCLUDES, Tie.APART
-SURE, LIKELY, DOUBTFUL, AGAINST = 4.0, 1.0, -0.5, -4.0
+SURE, LIKELY, DOUBTFUL, AGAINST = 5.0, 1.0, -0.5, -4.0
 
 
 def claim(statement: str, **more: object) -> Claim:

@@ -185,7 +185,7 @@ def test_turns_are_read_in_order_and_alike_each_time() -> None:
 
 def test_what_somebody_filed_as_a_correction_waits_rather_than_being_dropped() -> None:
     text = "might I nudge you towards landscape pages when somebody asks for the floor plan"
-    assert durabilities(said(text)) == [Durability.UNCLEAR]
+    assert durabilities(said(text)) == [Durability.DOUBTFUL]
     assert said(text, kind=MESSAGE) == []
     assert said("That's not it.") == []
 
@@ -201,6 +201,32 @@ def test_what_somebody_filed_as_a_correction_waits_rather_than_being_dropped() -
 )
 def test_always_and_never_in_small_talk_are_no_rule(text: str) -> None:
     assert Durability.STANDING not in durabilities(said(text, kind=MESSAGE))
+
+
+def test_what_reads_only_half_like_a_lesson_is_doubtful_in_passing() -> None:
+    text = "We use the landscape template for the floor plans, mostly."
+    assert durabilities(said(text)) == [Durability.UNCLEAR]
+    assert durabilities(said(text, kind=MESSAGE)) == [Durability.DOUBTFUL]
+    rule = "The parking map should be in the appendix."
+    assert durabilities(said(rule, kind=MESSAGE)) == [Durability.UNCLEAR]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "These captions are not how we do it.",
+        "no, the order of the pages is wrong",
+        "those file names won't match anything in our archive",
+    ],
+)
+def test_what_only_finds_fault_never_lasts_and_is_joined_to_its_answer(text: str) -> None:
+    assert set(durabilities(said(text))) <= {Durability.DOUBTFUL}
+    assert len(said(text, "It should be the Dutch spelling.")) == 1
+
+
+def test_a_rejection_with_its_answer_is_a_lesson() -> None:
+    for text in ("the totals belong in the footer, not in the header", "We don't work weekends"):
+        assert Durability.DOUBTFUL not in durabilities(said(text))
 
 
 def test_a_whole_turn_is_kept_where_one_clause_leaves_out_the_answer() -> None:

@@ -26,7 +26,7 @@ _DOUBTED = 0.2
 _EXCLUDES_WITHOUT_FACET = 0.97
 """Where no facet says that both are about one thing, *excludes* needs this chance."""
 
-_Question = tuple[str, str, str]
+_Question = tuple[tuple[object, ...], tuple[object, ...]]
 
 
 class PairJudge:
@@ -68,7 +68,7 @@ class PairJudge:
         ruled = align.judge(pair.left, pair.right, lambda: self._cosine(pair))
         if guards.barred(pair.left, pair.right) or ruled.verdict is Verdict.EXCLUDES:
             return ruled
-        if ruled.verdict is Verdict.UNRELATED and not self._open(pair):
+        if ruled.verdict is Verdict.UNRELATED and not _open(pair):
             return ruled
         return self._weighed(pair, ruled, self.chances(pair))
 
@@ -76,8 +76,7 @@ class PairJudge:
         """The head's chances (3,) of same, excludes and unrelated, rules apart."""
         left, right = sorted((pair.left, pair.right), key=lambda each: each.statement)
         slots = align.read(left), align.read(right)
-        frame = frozenset(pair.hints.frame)
-        row = features(self._read(left), self._read(right), slots, self._weights.mean, frame)
+        row = features(self._read(left), self._read(right), slots, self._weights.mean)
         return self._weights.trees.chances(
             np.array([row[name] for name in self._weights.features], dtype=np.float64)
         )
@@ -89,9 +88,6 @@ class PairJudge:
             if not stop and same < _DOUBTED:
                 stop = "near in words, but not in their answer"
             return _apart(stop) if stop else ruled
-        answered = self._known_apart(pair)
-        if answered:
-            return _answer(Verdict.EXCLUDES, f"the store knows {answered} as two answers", excludes)
         if same >= self._weights.same_from:
             stop = guards.at_odds(pair.left, pair.right)
             return _apart(stop) if stop else _answer(Verdict.SAME, "one topic, one answer", same)
@@ -106,22 +102,6 @@ class PairJudge:
         return (
             strict if pair.left.about or pair.right.about else max(strict, _EXCLUDES_WITHOUT_FACET)
         )
-
-    def _open(self, pair: ClaimPair) -> bool:
-        """True where the head may say more than the rules: free wordings, or known answers.
-
-        In one frame, with one place filled differently, rules know better which place it is.
-        """
-        return bool(pair.hints.known) or guards.freely_worded(pair.left, pair.right)
-
-    def _known_apart(self, pair: ClaimPair) -> str:
-        """Two words, one of each side alone, that the store saw answer one question differently."""
-        left, right = (set(align.read(each).tokens) for each in (pair.left, pair.right))
-        only = left - right, right - left
-        for one, other in pair.hints.known:
-            if (one in only[0] and other in only[1]) or (other in only[0] and one in only[1]):
-                return f"{one} and {other}" if left & right else ""
-        return ""
 
     def _cosine(self, pair: ClaimPair) -> float:
         return float(self._read(pair.left).vector @ self._read(pair.right).vector)
@@ -141,9 +121,30 @@ class PairJudge:
         return found
 
 
+def _open(pair: ClaimPair) -> bool:
+    """True where the head may say more than the rules: in free wordings with words in common.
+
+    In one frame, with one place filled differently, rules know better which place it is.
+    """
+    return guards.touch(pair.left, pair.right) and guards.freely_worded(pair.left, pair.right)
+
+
 def _question(pair: ClaimPair) -> _Question:
     """All that an answer depends on: the key of a pair is the asker's own."""
-    return pair.left.model_dump_json(), pair.right.model_dump_json(), pair.hints.model_dump_json()
+    return _said(pair.left), _said(pair.right)
+
+
+def _said(claim: Claim) -> tuple[object, ...]:
+    return (
+        claim.statement,
+        claim.kind,
+        claim.subject,
+        claim.aspect,
+        claim.value,
+        claim.applies_when,
+        claim.corrects,
+        tuple(sorted(claim.about.items())),
+    )
 
 
 def _apart(reason: str) -> Judgement:

@@ -7,7 +7,6 @@ a side, its lesser and its greater value stand beside each other.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
 from functools import lru_cache
 
 import numpy as np
@@ -20,7 +19,6 @@ ANSWER, TOPIC = 1, 2
 SHARED_FROM = 0.7
 _REACH = 3
 """Words and signs between two words that may still belong together."""
-_FRAME_WEIGHT = 0.3
 _TINY = 1e-6
 Features = dict[str, float]
 
@@ -30,10 +28,9 @@ def features(
     other: Reading,
     rules: tuple[align.Reading, align.Reading],
     mean: Floats,
-    frame: AbstractSet[str] = frozenset(),
 ) -> Features:
-    """The features of two readings. ``frame``: tokens that the store knows to decide nothing."""
-    pair = _Pair(one, other, mean, frame)
+    """The features of two readings."""
+    pair = _Pair(one, other, mean)
     found: Features = {"cosine": float(one.vector @ other.vector)}
     found |= dict(_counts(pair))
     for name, role in (("answer", ANSWER), ("topic", TOPIC)):
@@ -49,14 +46,14 @@ def features(
 class _Pair:
     """Two readings aligned: how alike each word is to each, in letters and in state."""
 
-    def __init__(self, one: Reading, other: Reading, mean: Floats, frame: AbstractSet[str]) -> None:
+    def __init__(self, one: Reading, other: Reading, mean: Floats) -> None:
         self.sides = (one, other)
         self.letters = letters(one.words, other.words)
         a, b = _centred(one.states, mean), _centred(other.states, mean)
         soft = np.maximum(self.letters, a @ b.T)
         self.shared = (_best(self.letters, 1), _best(self.letters, 0))
         self.near = (_best(soft, 1), _best(soft, 0))
-        self.weights = tuple(_weights(side, frame) for side in self.sides)
+        self.weights = tuple(side.rarity for side in self.sides)
         self.mean = mean
 
     def role(self, side: int, role: int) -> Floats:
@@ -116,13 +113,6 @@ def slipped(short: str, long: str) -> bool:
         return short[at:] == long[at + 1 :]
     swapped = short[at : at + 2] == long[at : at + 2][::-1] and short[at + 2 :] == long[at + 2 :]
     return short[at + 1 :] == long[at + 1 :] or swapped
-
-
-def _weights(side: Reading, frame: AbstractSet[str]) -> Floats:
-    if not frame:
-        return side.rarity
-    idle = np.array([_FRAME_WEIGHT if w.token in frame else 1.0 for w in side.words])
-    return np.asarray(side.rarity * idle)
 
 
 def _centred(states: Floats, mean: Floats) -> Floats:

@@ -73,6 +73,7 @@ STANDING = _any(
 _STANDING_NOISE = _any(
     r"\b(?:it|this|that|they|you|he|she|which|who|there) (?:(?!should|must|need|ought|"
     r"can)\w+ )?(?:always|never)\b",
+    r"\bnever (?:seen|heard|had|been|met|known|thought|felt|tried|liked|got|worked|looked)\b",
     r"\bnever ?mind\b|\bi(?:'ve)? (?:always|never) (?:forget|forgot|know|knew|remember|seen|"
     r"heard|used|understood)\b",
     r"\b(?:has|have|had|was|were) (?:always|never)\b|\b(?:almost|nearly|not) (?:always|never)\b|"
@@ -152,6 +153,20 @@ CORRECTIVE = re.compile(
     r"please don'?t|stop|hmm+,? no)\b",
     re.IGNORECASE,
 )
+_FAULT = re.compile(
+    r"\b(?:not|isn't|aren't|wasn't|weren't)\s+(?:\w+\s+)?(?:how|what|the way|right|correct|good|"
+    r"okay|acceptable|like (?:this|that)|(?:this|that) way)\b|\b(?:wrong|incorrect|a mess)\b|"
+    r"\b(?:won't|doesn't|don't|can't|(?:will|does|do) not|cannot)\s+(?:match|fit|look)\b|"
+    r"\b(?:won't|doesn't|don't|can't|(?:will|does|do) not|cannot) work\Z|"
+    r"\b(?:don't|doesn't|do not|does not) \w+ (?:like (?:this|that)|(?:that|this) (?:way|day))\b",
+    re.IGNORECASE,
+)
+_ANSWER = re.compile(
+    r"[:;=()\u2013\u2014]|[.!?,]\s+\w|\b(?:should|must|needs?|wants?|instead|rather|supposed|ought|use|"
+    r"expect\w*|prefer\w*|but|because|since|when|if|please|always|never|only|every|until)\b|\d",
+    re.IGNORECASE,
+)
+_FAULT_WORDS = 14
 _ANAPHORIC = re.compile(
     r"\A\W*(?:(?:and|but|again)[,\s]+)*(?:(?:please )?(?:do|keep|remember|note|treat|"
     r"apply) (?:this|that|it|the same)|(?:this|that|it|these|those|same)"
@@ -226,3 +241,10 @@ def endorses(clause: str) -> bool:
 def is_anaphoric(sentence: str) -> bool:
     """True when the sentence only says how long something said beside it holds."""
     return len(sentence.split()) <= 12 and bool(_ANAPHORIC.match(sentence.replace("\u2019", "'")))
+
+
+def finds_fault(text: str) -> bool:
+    """True for "these totals are wrong": it rejects what there is and puts nothing in its place."""
+    plain = CORRECTIVE.sub("", text.replace("\u2019", "'").strip()).strip(" ,.!?")
+    rejected = _FAULT.search(plain) or (_FAULT.search(text) and plain)
+    return bool(rejected) and len(plain.split()) <= _FAULT_WORDS and not _ANSWER.search(plain)

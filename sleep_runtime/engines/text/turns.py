@@ -32,11 +32,12 @@ _SHORT_REJECTION = 4
 _SHORT_ANSWER = 8
 """Content words: an answer that short may need the turn before it to say what it answers."""
 _SURELY = 0.6
-_SMALL_TALK, _CHATTER = 0.35, 0.65
+_SMALL_TALK, _CHATTER = 0.35, 0.6
 """From here on a turn with a cue word, and one that has the form of a rule too, teaches nothing."""
 _BEYOND_DOUBT: dict[Kind, float] = {"nothing": 0.85, "one_off": 0.7}
+_TEACHING: tuple[Kind, ...] = ("lesson", "standing", "change")
 _RULE_FORMS = (Form.IMPERATIVE, Form.MODAL, Form.CONTRAST)
-_SURELY_TAUGHT, _LIKELIER_THAN_NOT = 0.9, 0.5
+_SURELY_TAUGHT, _LIKELY_TAUGHT, _LIKELIER_THAN_NOT, _FILED_CLEARLY = 0.9, 0.6, 0.5, 0.4
 _TEACHES_IN_PASSING = 0.5
 _LIST_LINES = 3
 _TASTE = re.compile(
@@ -52,7 +53,7 @@ _LISTED = re.compile(
 _PAIRED = re.compile(r"[^.!?]*?,\s+and\s+[^.!?]*[.!?]?\s*\Z", re.I)
 """One sentence of two halves; in more sentences than one the others mostly say why."""
 _REJECTS = re.compile(
-    r"\b(?:no|nope|not|wrong|isn'?t|wasn'?t|aren'?t|don'?t|doesn'?t|didn'?t|can'?t|off|incorrect|"
+    r"\b(?:no|nope|not|wrong|isn'?t|wasn'?t|aren'?t|don'?t|doesn'?t|didn'?t|can'?t|won'?t|off|incorrect|"
     r"again|why|who asked|redo|rebuild|hm+|ugh)\b",
     re.IGNORECASE,
 )
@@ -113,6 +114,25 @@ class _Part:
         return self.correction and says and self.intent.scores[kind] < _BEYOND_DOUBT[kind]
 
     @property
+    def rejects(self) -> bool:
+        """True when it only says that something is wrong: the answer is yet to come."""
+        return cues.finds_fault(self.text)
+
+    def unclear(self, found: Sequence[Lesson]) -> Durability:
+        """How far a turn that does not say that it lasts is a lesson at all.
+
+        What somebody files as a correction is one unless it reads like none; a message is one when
+        it reads like one by far, or likely and in the form of a rule. What is wrong is no lesson
+        as long as nobody says what is right.
+        """
+        if self.rejects:
+            return Durability.DOUBTFUL
+        bar = _FILED_CLEARLY if self.correction else _SURELY_TAUGHT
+        if any(lesson.form in (Form.MODAL, Form.CONTRAST) for lesson in found):
+            bar = min(bar, _LIKELY_TAUGHT)
+        return Durability.UNCLEAR if self.intent.teaches >= bar else Durability.DOUBTFUL
+
+    @property
     def kind(self) -> Kind:
         """What the turn is, with a lower bar for what lasts than the head's own.
 
@@ -126,6 +146,8 @@ class _Part:
             # Nobody filed it as a correction: it has to read more like a lesson.
             teaches = self.intent.teaches >= _TEACHES_IN_PASSING * scores["nothing"]
             kind = "lesson" if teaches else "nothing"
+        if self.rejects and kind in _TEACHING:
+            return "lesson"
         bars = _FILED if self.correction else _IN_PASSING
         if kind == "lesson" and self.text.count("\n") < _LIST_LINES and bars.met(self.intent):
             return "standing" if scores["standing"] >= scores["change"] else "change"
@@ -180,7 +202,7 @@ def _cut(paragraph: str) -> Iterator[str]:
 
 def _answers(part: _Part, before: _Part) -> bool:
     """True when a turn gives the answer that the turn before it, a rejection, left out."""
-    if part.kind not in ("lesson", "standing", "change"):
+    if part.kind not in _TEACHING:
         return False
     if before.correction != part.correction or not _REJECTS.search(before.text):
         return False
@@ -188,15 +210,17 @@ def _answers(part: _Part, before: _Part) -> bool:
         return False
     if before.kind in ("one_off", "retract", "standing", "change"):
         return False
-    left_open = before.kind == "nothing" or (
-        len(content(before.text)) <= _SHORT_REJECTION and cues.CORRECTIVE.match(before.text)
+    left_open = (
+        before.kind == "nothing"
+        or before.rejects
+        or (len(content(before.text)) <= _SHORT_REJECTION and cues.CORRECTIVE.match(before.text))
     )
     return bool(left_open) and len(content(part.text)) <= _SHORT_ANSWER
 
 
 def _spread(before: _Part, part: _Part) -> list[Said]:
     text = f"{_ended(before.text)} {part.text}"
-    whole = _whole(text, part)
+    whole = _whole(text, part, ())
     if whole is None:
         return [Said(lesson, (part.turn.event_id,)) for lesson in _of_part(part)]
     return [Said(whole, (before.turn.event_id, part.turn.event_id))]
@@ -212,7 +236,7 @@ def _ended(text: str) -> str:
 def _of_part(part: _Part) -> list[Lesson]:
     kind = part.kind
     if kind == "retract":
-        whole = _whole(part.text, part)
+        whole = _whole(part.text, part, ())
         return [whole] if whole else []
     found = lessons(part.text, correction=part.correction, about=part.turn.about)
     if kind == "nothing":
@@ -238,8 +262,11 @@ def _is_task(found: Sequence[Lesson], part: _Part) -> bool:
     """True for a turn in passing that is most likely a task, and nobody's rule.
 
     A plain instruction, and whatever is about nothing that is named, has to be likelier a lesson
-    than not; and what is about nothing has to have the form of one, or read like one by far.
+    than not; and what is about nothing has to have the form of one, or read like one by far. Where
+    a cue in it says that it lasts it is no task.
     """
+    if any(_says_so(lesson) and part.may_rule(lesson) for lesson in found):
+        return False
     unlikely = part.intent.teaches < _LIKELIER_THAN_NOT
     if not part.turn.about:
         return unlikely or (not found and part.intent.teaches < _SURELY_TAUGHT)
@@ -263,14 +290,14 @@ def _says_so(lesson: Lesson) -> bool:
 
 
 def _once(found: Sequence[Lesson], part: _Part) -> list[Lesson]:
-    whole = _whole(part.text, part)
+    whole = _whole(part.text, part, ())
     once = [replace(lesson, durability=Durability.ONE_OFF) for lesson in found]
     return once or ([whole] if whole else [])
 
 
 def _lesson(found: Sequence[Lesson], part: _Part) -> list[Lesson]:
     """One lesson: in the words of the clause that says nearly all of it, else of the turn."""
-    whole = _whole(part.text, part)
+    whole = _whole(part.text, part, found)
     clause = found[0] if len(found) == 1 else None
     if whole is None:
         return [_held(lesson, part) for lesson in found]
@@ -289,7 +316,7 @@ def _held(lesson: Lesson, part: _Part) -> Lesson:
     if lesson.durability is Durability.ONE_OFF:
         return lesson
     lasting = part.kind in ("standing", "change") or (_says_so(lesson) and part.may_rule(lesson))
-    return replace(lesson, durability=Durability.STANDING if lasting else Durability.UNCLEAR)
+    return replace(lesson, durability=Durability.STANDING if lasting else part.unclear([lesson]))
 
 
 _DURABILITY = {
@@ -300,8 +327,11 @@ _DURABILITY = {
 }
 
 
-def _whole(text: str, part: _Part) -> Lesson | None:
-    """The turn as one statement, without greeting and courtesy; None when it is too long."""
+def _whole(text: str, part: _Part, found: Sequence[Lesson]) -> Lesson | None:
+    """The turn as one statement, without greeting and courtesy; None when it is too long.
+
+    ``found`` are the clauses in it that state a lesson by their form.
+    """
     statement = _fitted(text)
     if not statement or not content(statement):
         return None
@@ -311,7 +341,7 @@ def _whole(text: str, part: _Part) -> Lesson | None:
         about=part.turn.about,
     )
     kind = part.kind
-    return Lesson(claim, _DURABILITY.get(kind, Durability.UNCLEAR), f"the turn is read as: {kind}")
+    return Lesson(claim, _DURABILITY.get(kind, part.unclear(found)), f"the turn is read as: {kind}")
 
 
 def _fitted(text: str) -> str:
