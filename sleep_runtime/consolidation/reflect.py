@@ -185,7 +185,12 @@ def _place(
 def _tonight(proposals: Sequence[Proposal], places: Mapping[str, _Place]) -> list[withdraw.Lesson]:
     """What tonight's proposals may become, where it is no note yet."""
     return [
-        withdraw.Lesson(note_id(item), active=False, claims=item.claims)
+        withdraw.Lesson(
+            note_id(item),
+            active=False,
+            claims=item.claims,
+            speakers=withdraw.speakers(item.evidence),
+        )
         for item in proposals
         if _may_last(item) and not item.feedback_on and not places[item.id].target
     ]

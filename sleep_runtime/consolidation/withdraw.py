@@ -21,8 +21,8 @@ from sleep_runtime.core.proposal import Judgement, Proposal
 
 AGAINST = -2.0
 """The weight of a withdrawal as evidence: more than of somebody who says otherwise."""
-NEAR_ENOUGH = 0.25
-"""Least nearness of the note that is meant, 0..1."""
+NEAR_ENOUGH, OWN_ENOUGH = 0.25, 0.15
+"""Least nearness of the note that is meant, 0..1; and of one that rests on the person's own word."""
 STANDS_OUT = 1.3
 """So many times nearer than the next note the one that is meant has to be."""
 
@@ -33,12 +33,19 @@ class Lesson(NamedTuple):
     note_id: str
     active: bool
     claims: tuple[Claim, ...]
+    speakers: frozenset[str]
+    """The names of those who said it."""
 
 
 def noted(dossiers: Iterable[Dossier]) -> list[Lesson]:
     """The notes in force or waiting."""
     return [
-        Lesson(found.note.id, found.note.status is NoteStatus.ACTIVE, found.claims)
+        Lesson(
+            found.note.id,
+            active=found.note.status is NoteStatus.ACTIVE,
+            claims=found.claims,
+            speakers=speakers(found.evidence),
+        )
         for found in dossiers
         if found.note.status in ALIVE
     ]
@@ -47,14 +54,25 @@ def noted(dossiers: Iterable[Dossier]) -> list[Lesson]:
 def meant(
     proposal: Proposal, lessons: Iterable[Lesson], judgements: Mapping[str, Judgement]
 ) -> str:
-    """The id of the note that is taken back; "" when none stands out."""
+    """The id of the note that is taken back; "" when none stands out.
+
+    Who says "forget what I said about the dates" means something they said themselves: that is
+    looked at first, and need not be so near.
+    """
     near = [
-        (_nearness(proposal.claim, lesson.claims, judgements), lesson.active, lesson.note_id)
+        (_nearness(proposal.claim, lesson.claims, judgements), lesson)
         for lesson in lessons
         if _about_the_same(proposal.claim, lesson.claims[0])
     ]
+    by = {name_of(item.person) for item in proposal.evidence}
+    own = [(nearness, lesson) for nearness, lesson in near if by & lesson.speakers]
+    return _outstanding(own, OWN_ENOUGH) or _outstanding(near, NEAR_ENOUGH)
+
+
+def _outstanding(found: Iterable[tuple[float, Lesson]], least: float) -> str:
+    near = [(nearness, lesson.active, lesson.note_id) for nearness, lesson in found]
     near.sort(reverse=True)
-    if not near or near[0][0] < NEAR_ENOUGH:
+    if not near or near[0][0] < least:
         return ""
     rivals = [found for found in near[1:] if found[1] or not near[0][1]]
     if rivals and near[0][0] < STANDS_OUT * rivals[0][0]:
@@ -82,6 +100,11 @@ def _nearness(
     return 0.5 * (fmean(shares) if shares else 0.0) + 0.5 * words
 
 
+def speakers(evidence: Iterable[Evidence]) -> frozenset[str]:
+    """Who speaks for it."""
+    return frozenset(name_of(item.person) for item in evidence if item.weight > 0)
+
+
 def pieces(proposal: Proposal) -> tuple[Evidence, ...]:
     """The evidence of a withdrawal, as evidence against what it takes back."""
     return tuple(item.model_copy(update={"weight": AGAINST}) for item in proposal.evidence)
@@ -89,9 +112,8 @@ def pieces(proposal: Proposal) -> tuple[Evidence, ...]:
 
 def is_enough(evidence: Sequence[Evidence], people: int) -> bool:
     """Whether those who take a note back may: one who had said it, or as many as it needed."""
-    speakers = {name_of(item.person) for item in evidence if item.weight > 0}
     withdrawers = {name_of(item.person) for item in evidence if _withdraws(item)}
-    return bool(speakers & withdrawers) or len(withdrawers) >= people
+    return bool(speakers(evidence) & withdrawers) or len(withdrawers) >= people
 
 
 def withdrawn(evidence: Iterable[Evidence]) -> bool:

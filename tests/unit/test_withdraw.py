@@ -153,8 +153,10 @@ def test_the_wider_the_scope_the_more_it_takes(scope: str, people: int) -> None:
     assert people_needed(Scope(scope), POLICY) == people
 
 
-def lesson(name: str, text: str, *, active: bool = True) -> withdraw.Lesson:
-    return withdraw.Lesson(name, active, (said(text, 0).claim,))
+def lesson(
+    name: str, text: str, *, active: bool = True, by: frozenset[str] = frozenset()
+) -> withdraw.Lesson:
+    return withdraw.Lesson(name, active, (said(text, 0).claim,), by)
 
 
 def proposal(text: str) -> Proposal:
@@ -169,6 +171,16 @@ def test_the_note_that_is_meant_stands_out() -> None:
     assert withdraw.meant(proposal(TAKEN_BACK), [near, twin], {}) == ""
     assert withdraw.meant(proposal(TAKEN_BACK), [far], {}) == ""
     assert withdraw.meant(proposal(TAKEN_BACK), [], {}) == ""
+
+
+def test_what_somebody_said_themselves_is_meant_first_and_need_not_be_so_near() -> None:
+    own = lesson("n1", "the brochure is printed on silk", by=frozenset({"ana"}))
+    text = "forget what I said about the brochure"
+    assert withdraw.meant(proposal(text), [own, lesson("n2", OTHER)], {}) == "n1"
+    others = own._replace(speakers=frozenset({"ben"}))
+    assert withdraw.meant(proposal(text), [others, lesson("n2", OTHER)], {}) == ""
+    nearer = lesson("n3", "what I said about the brochure", by=frozenset({"ben"}))
+    assert withdraw.meant(proposal(text), [own, nearer], {}) == "n1"
 
 
 def test_a_candidate_does_not_stand_in_the_way_of_a_note_in_force() -> None:
