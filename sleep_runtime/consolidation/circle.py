@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from sleep_runtime.consolidation.compare import Slot, Tie, name_of, names_of, slot
+from sleep_runtime.consolidation.compare import Slot, Tie, name_of, names_of, one_subject, slot
 from sleep_runtime.consolidation.linkage import Link, joint, link
 from sleep_runtime.consolidation.words import normalise
 from sleep_runtime.core.observation import Claim
@@ -13,7 +13,7 @@ from sleep_runtime.core.proposal import Judgement
 
 
 class Circle:
-    """Lessons by id, each in all its wordings.
+    """Lessons by id, each in all its wordings, the one that says what it is about first.
 
     Two claims can only be tied when they were judged, share words or a slot.
     """
@@ -59,5 +59,9 @@ class Circle:
         return near
 
     def _link(self, ours: Sequence[Claim], theirs: Sequence[Claim]) -> Link:
-        found = (link(one, other, self._judgements) for one in ours for other in theirs)
-        return joint(item for item in found if item is not None)
+        links = (link(one, other, self._judgements) for one in ours for other in theirs)
+        found = joint(item for item in links if item is not None)
+        if found.tie is Tie.SAME and not all(one_subject(one, theirs[0]) for one in ours):
+            # A wording about nothing that is named must not lead from one thing to another.
+            return found._replace(tie=Tie.APART)
+        return found

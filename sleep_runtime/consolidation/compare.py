@@ -91,6 +91,14 @@ def same_facets(left: Claim, right: Claim) -> bool:
     return comparable(left, right) and _implied(left, right) and _implied(right, left)
 
 
+def one_subject(left: Claim, right: Claim) -> bool:
+    """False when each is about something the other is not: then they can't be one lesson."""
+    if not comparable(left, right):
+        return False
+    ours, theirs = left.about.items(), right.about.items()
+    return ours <= theirs or theirs <= ours or same_facets(left, right)
+
+
 def _implied(claim: Claim, other: Claim) -> bool:
     said = f"{other.subject} {other.statement}"
     return all(k in other.about or mentions(said, v) for k, v in claim.about.items())
@@ -226,8 +234,7 @@ def _same(left: Claim, right: Claim) -> Tie:
         and not _agree(left.applies_when, right.applies_when)
     ):
         return Tie.APART
-    nested = left.about.items() <= right.about.items() or right.about.items() <= left.about.items()
-    return Tie.SAME if nested or same_facets(left, right) else Tie.APART
+    return Tie.SAME if one_subject(left, right) else Tie.APART
 
 
 def _one_case(left: Claim, right: Claim) -> bool:

@@ -18,6 +18,7 @@ from sleep_runtime.consolidation.compare import (
     identical,
     name_of,
     names_of,
+    one_subject,
 )
 from sleep_runtime.consolidation.linkage import UNKNOWN, Link, joint, link
 from sleep_runtime.consolidation.wording import Rank, Wordings, complete, rank
@@ -171,10 +172,12 @@ def _may_join(
     """True when all that is known across the two speaks for one lesson, taken together."""
     across: list[Link] = []
     for left, right in product(ours, theirs):
+        one, other = units[left].claim, units[right].claim
+        if not one_subject(one, other):
+            return False
         found = links.get((min(left, right), max(left, right)))
         if found is None:
-            one, other = units[left].claim, units[right].claim
-            if not comparable(one, other) or clash(one, other):
+            if clash(one, other):
                 return False
             found = UNKNOWN
         elif found.tie in _FORBIDS:

@@ -22,7 +22,7 @@ from sleep_runtime.core.proposal import Judgement, Proposal
 AGAINST = -2.0
 """The weight of a withdrawal as evidence: more than of somebody who says otherwise."""
 NEAR_ENOUGH, OWN_ENOUGH = 0.25, 0.15
-"""Least nearness of the note that is meant, 0..1; and of one that rests on the person's own word."""
+"""Least nearness of the note that is meant, 0..1; and of one that the person said themselves."""
 STANDS_OUT = 1.3
 """So many times nearer than the next note the one that is meant has to be."""
 

@@ -119,3 +119,14 @@ def test_doubt_is_outweighed_by_all_pairs_together_or_the_groups_stay_apart() ->
 
     assert sizes(0.99) == [3]
     assert sizes(0.7) == [1, 2]
+
+
+def test_what_is_about_nothing_joins_no_two_things() -> None:
+    kiln = said("fire for half an hour", 0, ANA, about={"kiln": "two"})
+    shop = said("close for half an hour", 1, ANA, about={"shop": "arlen"})
+    bridge = said("half an hour, I said", 2, ANA, about={})
+    claims = [kiln.claim, shop.claim, bridge.claim]
+    answers = {pair_of(*two).key: likely(0.99) for two in itertools.combinations(claims, 2)}
+    together = [found.observations for found in group([kiln, shop, bridge], answers)]
+    assert all(kiln not in each or shop not in each for each in together)
+    assert len(together) == 2
