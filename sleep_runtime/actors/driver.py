@@ -22,6 +22,7 @@ from sleep_runtime.actors.shelf import Shelf
 from sleep_runtime.consolidation import (
     again,
     curate,
+    departed,
     effect,
     facets,
     generate,
@@ -95,7 +96,7 @@ class RunDriver:
     def __init__(self, owner: str, parts: DriverParts) -> None:
         self._owner = owner
         self._parts = parts
-        self._shelf = Shelf(parts.ledger)
+        self._shelf = Shelf(parts.ledger, departed.listed(parts.policy.tiers.departed))
 
     def consolidate(
         self, scope: Scope, trigger: Trigger = Trigger.MANUAL, requested: str = ""
@@ -262,7 +263,8 @@ class _Steps:
         ):
             observations += page
             after = page[-1].seq
-        return observations
+        gone = departed.listed(self._parts.policy.tiers.departed)
+        return departed.observations(observations, gone)
 
     def _before(
         self, scope: Scope, events: Sequence[StoredEvent]

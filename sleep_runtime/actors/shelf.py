@@ -7,7 +7,9 @@ may fold into them. Runs in the thread of its driver; holds a bounded number of 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 
+from sleep_runtime.consolidation import departed
 from sleep_runtime.core.note import Dossier
 from sleep_runtime.core.ports import LedgerReader
 from sleep_runtime.core.scope import Scope
@@ -20,19 +22,20 @@ MAX_NOTES = 5_000
 class Shelf:
     """Dossiers by scope, each as of the version of its notes."""
 
-    def __init__(self, ledger: LedgerReader) -> None:
+    def __init__(self, ledger: LedgerReader, gone: Collection[departed.Who] = ()) -> None:
         self._ledger = ledger
+        self._gone = gone
         self._held: OrderedDict[Scope, tuple[int, list[Dossier]]] = OrderedDict()
 
     def dossiers(self, scope: Scope) -> list[Dossier]:
-        """What ``LedgerReader.dossiers`` gives, read again only after a change.
+        """What ``LedgerReader.dossiers`` gives, without those who left; read again after a change.
 
         The version is read before the notes: what is held is never older than it says.
         """
         version = self._ledger.versions([scope])[scope]
         known = self._held.pop(scope, None)
         if known is None or known[0] != version:
-            known = version, self._ledger.dossiers(scope)
+            known = version, departed.dossiers(self._ledger.dossiers(scope), self._gone)
         self._held[scope] = known
         self._keep_few()
         return known[1]

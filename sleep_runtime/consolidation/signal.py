@@ -278,21 +278,6 @@ def expired(evidence: Iterable[Evidence], policy: SignalPolicy, now: datetime) -
     return last is None or now - last >= timedelta(days=policy.candidate_days)
 
 
-def without(evidence: Iterable[Evidence], person: str) -> list[Evidence]:
-    """The evidence that is left when a person's words are taken away, in every team they were in.
-
-    ``person`` is a scope's path or its last part. What agents noted in that person's own scope is
-    theirs too: it was noted in their sessions.
-    """
-    name = name_of(person)
-    return [
-        item
-        for item in evidence
-        if name_of(item.person) != name
-        and not (item.scope.tier is Tier.INDIVIDUAL and name_of(item.scope) == name)
-    ]
-
-
 class Agreement(NamedTuple):
     """Of the people who ever said a lesson: how many, and how many said otherwise since."""
 

@@ -5,13 +5,17 @@ These models are sections of the configuration; decisions take them as arguments
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+PersonPath = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+/[^/\s]+$")]
+"""A person's scope, ``org/team/user``."""
 
 
 class TriggerPolicy(_Section):
@@ -83,6 +87,10 @@ class TierPolicy(_Section):
     team_people: int = Field(default=2, ge=1, description="distinct people for a team note")
     org_people: int = Field(default=3, ge=1, description="distinct people for an org note")
     org_teams: int = Field(default=2, ge=1, description="distinct teams for an org note")
+    departed: tuple[PersonPath, ...] = Field(
+        default=(),
+        description="people who left, as org/team/user: their words speak for nothing any more",
+    )
 
 
 class ReflectPolicy(_Section):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sleep_runtime.consolidation import curate
+from sleep_runtime.consolidation import curate, departed
 from sleep_runtime.consolidation.signal import (
     agreement,
     bar,
@@ -19,7 +19,6 @@ from sleep_runtime.consolidation.signal import (
     confidence,
     never_held,
     support,
-    without,
 )
 from sleep_runtime.consolidation.triggers import plan_due
 from sleep_runtime.core.event import Trust
@@ -382,37 +381,46 @@ def test_a_copy_whose_person_says_otherwise_does_not_come_back_into_force() -> N
 # ---------------------------------------------------------------------------- departure
 
 
-def test_without_a_person_their_words_are_gone_in_every_team() -> None:
-    evidence = [
+def left(found: Dossier, *gone: str) -> Dossier:
+    """The note as a night sees it once these people have left."""
+    (seen,) = departed.dossiers([found], departed.listed(gone))
+    return seen
+
+
+def test_without_a_person_their_words_are_gone_in_every_team_of_their_organisation() -> None:
+    evidence = (
         piece(0, ANA),
         piece(1, Scope("acme/retail/ana")),
         piece(2, ANA, trust=Trust.AGENT),
         piece(3, BEN),
         piece(4, Scope("acme/banking/anais")),
-    ]
-    for name in ("ana", "acme/banking/ana"):
-        assert [item.ts for item in without(evidence, name)] == [piece(d).ts for d in (3, 4)]
+        piece(5, Scope("other/banking/ana")),
+    )
+    found = Dossier(note=agreed(ANA, BEN).note, evidence=evidence)
+    assert left(found).evidence == evidence
+    kept = left(found, "acme/banking/ana").evidence
+    assert [item.ts for item in kept] == [piece(d).ts for d in (3, 4, 5)]
 
 
 def test_a_note_whose_evidence_was_erased_waits_until_enough_say_it_again() -> None:
     whole = agreed(ANA, BEN)
-    left = Dossier(note=whole.note, evidence=tuple(without(whole.evidence, "ben")))
-    decision = night(1, [left])
+    seen = left(whole, str(BEN))
+    decision = night(1, [seen])
     delta = only(decision)
     assert (delta.kind, delta.code) == (DeltaKind.DEMOTE, "unsupported")
     assert delta.note.status is NoteStatus.CANDIDATE
     assert delta.reason == "what spoke for it is gone: 1 of 2 people"
     assert delta.note.support.people == 1
     assert decision.folds == (ANA,)
-    shelf = after([left], decision)
+    shelf = after([seen], decision)
     cleo = said("p", claim("adjusted"), [piece(2, CLEO)], worth=Worth.KEEP, target="n0")
     assert only(night(3, shelf, cleo)).note.status is NoteStatus.ACTIVE
 
 
 def test_a_note_with_enough_left_stays() -> None:
     whole = agreed(ANA, BEN, CLEO)
-    left = Dossier(note=whole.note, evidence=tuple(without(whole.evidence, "ben")))
-    assert night(1, [left]).deltas == ()
+    seen = left(whole, str(BEN))
+    assert night(1, [seen]).deltas == ()
 
 
 def test_a_note_a_person_let_in_is_not_measured_by_the_bar() -> None:
