@@ -263,8 +263,7 @@ class _Steps:
         ):
             observations += page
             after = page[-1].seq
-        gone = departed.listed(self._parts.policy.tiers.departed)
-        return departed.observations(observations, gone)
+        return departed.observations(observations, self._shelf.gone)
 
     def _before(
         self, scope: Scope, events: Sequence[StoredEvent]

@@ -24,7 +24,7 @@ class Shelf:
 
     def __init__(self, ledger: LedgerReader, gone: Collection[departed.Who] = ()) -> None:
         self._ledger = ledger
-        self._gone = gone
+        self.gone = gone
         self._held: OrderedDict[Scope, tuple[int, list[Dossier]]] = OrderedDict()
 
     def dossiers(self, scope: Scope) -> list[Dossier]:
@@ -35,7 +35,7 @@ class Shelf:
         version = self._ledger.versions([scope])[scope]
         known = self._held.pop(scope, None)
         if known is None or known[0] != version:
-            known = version, departed.dossiers(self._ledger.dossiers(scope), self._gone)
+            known = version, departed.dossiers(self._ledger.dossiers(scope), self.gone)
         self._held[scope] = known
         self._keep_few()
         return known[1]

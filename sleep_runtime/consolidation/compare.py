@@ -93,8 +93,6 @@ def same_facets(left: Claim, right: Claim) -> bool:
 
 def one_subject(left: Claim, right: Claim) -> bool:
     """False when each is about something the other is not: then they can't be one lesson."""
-    if not comparable(left, right):
-        return False
     ours, theirs = left.about.items(), right.about.items()
     return ours <= theirs or theirs <= ours or same_facets(left, right)
 

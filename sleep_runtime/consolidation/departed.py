@@ -17,9 +17,9 @@ Who = tuple[str, str]
 """An organisation and a person's name in it: who changed teams is still the same person."""
 
 
-def listed(paths: Iterable[str]) -> frozenset[Who]:
-    """Whom the paths ``org/team/user`` name."""
-    return frozenset((Scope(path).parts[0], name_of(path)) for path in paths)
+def listed(people: Iterable[Scope]) -> frozenset[Who]:
+    """Whom the scopes of people name."""
+    return frozenset((person.parts[0], name_of(person)) for person in people)
 
 
 def dossiers(found: Iterable[Dossier], gone: Collection[Who]) -> list[Dossier]:

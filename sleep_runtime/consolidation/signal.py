@@ -51,6 +51,9 @@ def _short(trust: Trust, code: str, reason: str) -> Bar:
     return Bar(met=False, trust=trust, code=code, reason=reason)
 
 
+_IN_DOUBT = _short(Trust.HUMAN, "in_doubt", "nobody said it clearly as a lesson")
+
+
 def standing(evidence: Evidence) -> bool:
     """True for a person's sighting said with standing intent: what ``propose`` weighs in full."""
     return evidence.trust is Trust.HUMAN and evidence.weight >= INTENT_WEIGHT[Durability.STANDING]
@@ -202,7 +205,7 @@ def _said_here(evidence: Sequence[Evidence], kind: NoteKind, policy: SignalPolic
     if len(intent) >= policy.standing_people:
         return _enough(Trust.HUMAN, "standing", "said with standing intent")
     if people and doubtful(people):
-        return _short(Trust.HUMAN, "in_doubt", "nobody said it clearly as a lesson")
+        return _IN_DOUBT
     sessions = len(_sessions(people))
     if sessions >= policy.recurring_sessions:
         return _enough(Trust.HUMAN, "recurring", f"said in {sessions} sessions")
@@ -236,7 +239,7 @@ def _climbed(people: Sequence[Evidence], scope: Scope, policy: Policy) -> Bar:
     wanted = people_needed(scope, policy)
     count = len(_people(people))
     if people and doubtful(people):
-        return _short(Trust.HUMAN, "in_doubt", "nobody said it clearly as a lesson")
+        return _IN_DOUBT
     if count < wanted:
         why = f"{count} of {wanted} people"
         return _short(Trust.HUMAN, "too_few_people", why)

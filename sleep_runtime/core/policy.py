@@ -7,15 +7,22 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from sleep_runtime.core.scope import Scope, Tier
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-PersonPath = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+/[^/\s]+$")]
-"""A person's scope, ``org/team/user``."""
+def _of_a_person(scope: Scope) -> Scope:
+    if scope.tier is not Tier.INDIVIDUAL:
+        raise ValueError(f'"{scope}" names no person: write it as "org/team/user"')
+    return scope
+
+
+PersonScope = Annotated[Scope, AfterValidator(_of_a_person)]
 
 
 class TriggerPolicy(_Section):
@@ -87,7 +94,7 @@ class TierPolicy(_Section):
     team_people: int = Field(default=2, ge=1, description="distinct people for a team note")
     org_people: int = Field(default=3, ge=1, description="distinct people for an org note")
     org_teams: int = Field(default=2, ge=1, description="distinct teams for an org note")
-    departed: tuple[PersonPath, ...] = Field(
+    departed: tuple[PersonScope, ...] = Field(
         default=(),
         description="people who left, as org/team/user: their words speak for nothing any more",
     )

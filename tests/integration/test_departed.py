@@ -86,6 +86,7 @@ def test_a_name_taken_off_the_list_counts_again(tmp_path: Path) -> None:
     assert days.live(ANA)[TEAM] == [ADJUSTED.statement]
 
 
-def test_a_path_that_names_no_person_is_refused_by_its_field(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["ben", "acme/banking", "acme/banking/b en"])
+def test_a_path_that_names_no_person_is_refused_by_its_field(path: str, tmp_path: Path) -> None:
     with pytest.raises(SleepRuntimeError, match="departed"):
-        Days(tmp_path).live(gone=["ben"])
+        Days(tmp_path).live(gone=[path])

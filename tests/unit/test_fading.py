@@ -381,7 +381,7 @@ def test_a_copy_whose_person_says_otherwise_does_not_come_back_into_force() -> N
 # ---------------------------------------------------------------------------- departure
 
 
-def left(found: Dossier, *gone: str) -> Dossier:
+def left(found: Dossier, *gone: Scope) -> Dossier:
     """The note as a night sees it once these people have left."""
     (seen,) = departed.dossiers([found], departed.listed(gone))
     return seen
@@ -398,13 +398,13 @@ def test_without_a_person_their_words_are_gone_in_every_team_of_their_organisati
     )
     found = Dossier(note=agreed(ANA, BEN).note, evidence=evidence)
     assert left(found).evidence == evidence
-    kept = left(found, "acme/banking/ana").evidence
+    kept = left(found, ANA).evidence
     assert [item.ts for item in kept] == [piece(d).ts for d in (3, 4, 5)]
 
 
 def test_a_note_whose_evidence_was_erased_waits_until_enough_say_it_again() -> None:
     whole = agreed(ANA, BEN)
-    seen = left(whole, str(BEN))
+    seen = left(whole, BEN)
     decision = night(1, [seen])
     delta = only(decision)
     assert (delta.kind, delta.code) == (DeltaKind.DEMOTE, "unsupported")
@@ -419,7 +419,7 @@ def test_a_note_whose_evidence_was_erased_waits_until_enough_say_it_again() -> N
 
 def test_a_note_with_enough_left_stays() -> None:
     whole = agreed(ANA, BEN, CLEO)
-    seen = left(whole, str(BEN))
+    seen = left(whole, BEN)
     assert night(1, [seen]).deltas == ()
 
 

@@ -26,7 +26,7 @@ _DOUBTED = 0.2
 _EXCLUDES_WITHOUT_FACET = 0.97
 """Where no facet says that both are about one thing, *excludes* needs this chance."""
 
-_Question = tuple[tuple[object, ...], tuple[object, ...]]
+_Question = tuple[str, str]
 
 
 class PairJudge:
@@ -131,20 +131,7 @@ def _open(pair: ClaimPair) -> bool:
 
 def _question(pair: ClaimPair) -> _Question:
     """All that an answer depends on: the key of a pair is the asker's own."""
-    return _said(pair.left), _said(pair.right)
-
-
-def _said(claim: Claim) -> tuple[object, ...]:
-    return (
-        claim.statement,
-        claim.kind,
-        claim.subject,
-        claim.aspect,
-        claim.value,
-        claim.applies_when,
-        claim.corrects,
-        tuple(sorted(claim.about.items())),
-    )
+    return pair.left.model_dump_json(), pair.right.model_dump_json()
 
 
 def _apart(reason: str) -> Judgement:

@@ -246,5 +246,5 @@ def is_anaphoric(sentence: str) -> bool:
 def finds_fault(text: str) -> bool:
     """True for "these totals are wrong": it rejects what there is and puts nothing in its place."""
     plain = CORRECTIVE.sub("", text.replace("\u2019", "'").strip()).strip(" ,.!?")
-    rejected = _FAULT.search(plain) or (_FAULT.search(text) and plain)
-    return bool(rejected) and len(plain.split()) <= _FAULT_WORDS and not _ANSWER.search(plain)
+    rejects = plain and (_FAULT.search(plain) or _FAULT.search(text))
+    return bool(rejects) and len(plain.split()) <= _FAULT_WORDS and not _ANSWER.search(plain)

@@ -220,7 +220,7 @@ def _answers(part: _Part, before: _Part) -> bool:
 
 def _spread(before: _Part, part: _Part) -> list[Said]:
     text = f"{_ended(before.text)} {part.text}"
-    whole = _whole(text, part, ())
+    whole = _whole(text, part)
     if whole is None:
         return [Said(lesson, (part.turn.event_id,)) for lesson in _of_part(part)]
     return [Said(whole, (before.turn.event_id, part.turn.event_id))]
@@ -236,7 +236,7 @@ def _ended(text: str) -> str:
 def _of_part(part: _Part) -> list[Lesson]:
     kind = part.kind
     if kind == "retract":
-        whole = _whole(part.text, part, ())
+        whole = _whole(part.text, part)
         return [whole] if whole else []
     found = lessons(part.text, correction=part.correction, about=part.turn.about)
     if kind == "nothing":
@@ -290,7 +290,7 @@ def _says_so(lesson: Lesson) -> bool:
 
 
 def _once(found: Sequence[Lesson], part: _Part) -> list[Lesson]:
-    whole = _whole(part.text, part, ())
+    whole = _whole(part.text, part)
     once = [replace(lesson, durability=Durability.ONE_OFF) for lesson in found]
     return once or ([whole] if whole else [])
 
@@ -327,7 +327,7 @@ _DURABILITY = {
 }
 
 
-def _whole(text: str, part: _Part, found: Sequence[Lesson]) -> Lesson | None:
+def _whole(text: str, part: _Part, found: Sequence[Lesson] = ()) -> Lesson | None:
     """The turn as one statement, without greeting and courtesy; None when it is too long.
 
     ``found`` are the clauses in it that state a lesson by their form.
