@@ -30,11 +30,11 @@ class EngineActor:
 
     def distil(self, sessions: Sequence[SessionInput]) -> tuple[list[Distillation], Usage]:
         before = self._engine.usage
-        return self._engine.distil(sessions), _used(before, self._engine.usage)
+        return self._engine.distil(sessions), self._engine.usage - before
 
     def compare(self, pairs: Sequence[ClaimPair]) -> tuple[list[Judgement], Usage]:
         before = self._engine.usage
-        return self._engine.compare(pairs), _used(before, self._engine.usage)
+        return self._engine.compare(pairs), self._engine.usage - before
 
     def embed(self, texts: Sequence[str]) -> list[bytes]:
         return self._embedder.embed(texts)
@@ -48,14 +48,6 @@ class EngineActor:
 
     def ready(self) -> str:
         return self._engine.name
-
-
-def _used(before: Usage, after: Usage) -> Usage:
-    return Usage(
-        calls=after.calls - before.calls,
-        input_tokens=after.input_tokens - before.input_tokens,
-        output_tokens=after.output_tokens - before.output_tokens,
-    )
 
 
 class RemoteEngine:

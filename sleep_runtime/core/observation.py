@@ -90,19 +90,36 @@ class Draft(BaseModel):
 
 
 class Usage(BaseModel):
-    """What engine calls cost. Tokens are the engine's own count; 0 where it has none."""
+    """What engine calls cost. Tokens are the engine's own count; 0 where it has none.
+
+    ``cached_tokens`` are those of the input that a prefix cache served. ``gpu_seconds`` is the
+    time answers were waited for, times the GPUs the engine holds, shared among those who waited.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
+    gpu_seconds: float = 0.0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             calls=self.calls + other.calls,
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            gpu_seconds=self.gpu_seconds + other.gpu_seconds,
+        )
+
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(
+            calls=self.calls - other.calls,
+            input_tokens=self.input_tokens - other.input_tokens,
+            output_tokens=self.output_tokens - other.output_tokens,
+            cached_tokens=self.cached_tokens - other.cached_tokens,
+            gpu_seconds=self.gpu_seconds - other.gpu_seconds,
         )
 
 
