@@ -23,7 +23,7 @@ from pydantic_settings import (
 )
 
 from sleep_runtime.core.errors import InvalidConfig
-from sleep_runtime.core.policy import Policy
+from sleep_runtime.core.policy import Policy, PoolPolicy
 
 ENV_PREFIX = "SLEEP_"
 ENV_CONFIG = "SLEEP_CONFIG"
@@ -140,8 +140,8 @@ class RaySettings(_Section):
         default=150_000_000, ge=75_000_000, description="shared memory of a local Ray"
     )
     dashboard: bool = Field(default=False, description="start Ray's dashboard")
-    idle_cpus: float = Field(
-        default=1.0, gt=0, description="processors the idle pool asks for, at lowest priority"
+    num_gpus: int | None = Field(
+        default=None, ge=0, description="GPUs of a local Ray; null means those that are found"
     )
     tier_shards: TierShards = TierShards()
 
@@ -193,6 +193,7 @@ class Settings(BaseSettings):
     compiler: CompilerSettings = CompilerSettings()
     ray: RaySettings = RaySettings()
     scheduler: SchedulerSettings = SchedulerSettings()
+    pool: PoolPolicy = PoolPolicy()
     log: LogSettings = LogSettings()
     policy: Policy = Policy()
 

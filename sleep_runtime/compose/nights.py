@@ -47,7 +47,7 @@ def make_pool(settings: Settings, ledger: Any, index: Any) -> IdlePool:
     """The idle pool the night watch holds."""
     shards = settings.ray.tier_shards
     shape = PoolShape(
-        cpus=settings.ray.idle_cpus,
+        cpus=settings.pool.cpus_per_engine,
         shards={Tier.ORG: shards.org, Tier.TEAM: shards.team, Tier.INDIVIDUAL: shards.individual},
         namespace=settings.ray.namespace,
     )

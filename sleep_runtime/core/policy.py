@@ -5,10 +5,13 @@ These models are sections of the configuration; decisions take them as arguments
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+import zoneinfo
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from sleep_runtime.core.pool import IDLE_RESOURCE
 from sleep_runtime.core.scope import Scope, Tier
 
 
@@ -148,6 +151,115 @@ class BudgetPolicy(_Section):
     max_deltas: int = Field(
         default=500, gt=0, description="notes one run changes; the rest waits for the next run"
     )
+
+
+_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]|24):([0-5]\d)")
+
+
+def _span(text: str) -> str:
+    match = _HOURS.fullmatch(text)
+    if match is None or (match[3] == "24" and match[4] != "00"):
+        raise ValueError(f'"{text}" is no span of the day: write it as "22:00-06:00"')
+    if (match[1], match[2]) == (match[3], match[4]):
+        raise ValueError(f'"{text}" is empty: leave quiet_hours out for the whole day')
+    return text
+
+
+def _zone(name: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (OSError, ValueError) as error:
+        raise ValueError(f'"{name}" is no time zone: write it as "Europe/Zurich"') from error
+    return name
+
+
+Hours = Annotated[str, AfterValidator(_span)]
+Zone = Annotated[str, AfterValidator(_zone)]
+
+
+class PoolPolicy(_Section):
+    """The idle pool: how much it takes, when, and how fast it gives it back."""
+
+    enabled: bool = Field(default=True, description="false: no night runs, all else does")
+    gpus_per_engine: float = Field(
+        default=0.0, ge=0, description="GPUs of one engine; 0 means it runs on processors"
+    )
+    cpus_per_engine: float = Field(
+        default=1.0, ge=0, description="processors of one engine, at the lowest priority"
+    )
+    max_engines: int = Field(default=1, ge=1, le=64, description="engines at one time")
+    tokens_per_engine: int = Field(
+        default=2_000_000, gt=0, description="tokens of backlog that ask for one more engine"
+    )
+    grace_s: float = Field(
+        default=5.0, gt=0, description="longest that live work waits for what the pool holds"
+    )
+    drain_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="what is under way gets this long to end while live work waits; half of "
+        "grace_s at most",
+    )
+    hysteresis_s: float = Field(
+        default=10.0, gt=0, description="live work must be calm this long before nights go on"
+    )
+    backoff_s: float = Field(
+        default=10.0, gt=0, description="first wait after the pool was taken back; doubles"
+    )
+    max_backoff_s: float = Field(default=900.0, gt=0, description="longest of those waits")
+    idle_timeout_s: float = Field(
+        default=60.0, ge=0, description="an engine without work gives its node back after this"
+    )
+    node_timeout_s: float = Field(
+        default=600.0, gt=0, description="longest wait for a node of the pool"
+    )
+    start_timeout_s: float = Field(
+        default=900.0, gt=0, description="longest that an engine may take to load"
+    )
+    silence_s: float = Field(
+        default=300.0, gt=0, description="an engine that gives no sign for this long is ended"
+    )
+    quiet_hours: tuple[Hours, ...] = Field(
+        default=(), description='when nights may run, as ["22:00-06:00"]; empty: at any time'
+    )
+    timezone: Zone = Field(default="UTC", description="of quiet_hours and of a day")
+    max_gpu_hours_per_day: float | None = Field(
+        default=None, ge=0, description="GPU-hours the pool may hold a day; null: no limit"
+    )
+    hot_p99_ms: float | None = Field(
+        default=None,
+        gt=0,
+        description="the hot path's p99 from which on the pool gives way; null: not looked at",
+    )
+    max_queued: int | None = Field(
+        default=None,
+        ge=0,
+        description="requests waiting at the hot path from which on the pool gives way; null: "
+        "not looked at",
+    )
+    min_free_gpu_bytes: int | None = Field(
+        default=None,
+        gt=0,
+        description="free memory of a shared GPU below which the pool gives way; null: not "
+        "looked at",
+    )
+    watch_s: float = Field(
+        default=0.03, gt=0, le=1, description="time between two looks at live work at night"
+    )
+
+    @model_validator(mode="after")
+    def _drains_within_grace(self) -> Self:
+        if self.drain_s > self.grace_s / 2:
+            raise ValueError("drain_s is more than half of grace_s: live work would wait too long")
+        if self.backoff_s > self.max_backoff_s:
+            raise ValueError("backoff_s is more than max_backoff_s")
+        return self
+
+    @property
+    def bundle(self) -> dict[str, float]:
+        """What one engine's placement group asks for."""
+        asked = {"CPU": self.cpus_per_engine, "GPU": self.gpus_per_engine, IDLE_RESOURCE: 1.0}
+        return {name: amount for name, amount in asked.items() if amount > 0}
 
 
 class Policy(_Section):
