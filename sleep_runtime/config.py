@@ -143,6 +143,12 @@ class RaySettings(_Section):
     num_gpus: int | None = Field(
         default=None, ge=0, description="GPUs of a local Ray; null means those that are found"
     )
+    nights_at_once: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="nights one actor of a tier runs at once; more feed an engine that batches",
+    )
     tier_shards: TierShards = TierShards()
 
 

@@ -1,72 +1,158 @@
-"""EngineActor: the one process that holds the engine and the embedder of the idle pool.
+"""EngineActor: the process of one engine of the idle pool, and the clients that ask it.
 
-Models are large and their calls batch well, so the tier actors share one, through the clients
-here. Another engine, however it runs, is another ``make`` function: nothing here changes.
+Models are large and their calls batch well, so the tier actors share the engines. An engine that
+answers many callers at once (``lanes`` > 1) gets the calls of all scopes and tiers side by side
+and batches them; any other answers one after the other.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any, Protocol, cast, runtime_checkable
 
-from sleep_runtime.actors.owners import call
-from sleep_runtime.actors.tier import go_idle
-from sleep_runtime.core.errors import EngineUnavailable, StoreError
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+
+from sleep_runtime.actors.gpu_memory import free_bytes
+from sleep_runtime.actors.idle import go_idle
+from sleep_runtime.actors.owners import unwrap
+from sleep_runtime.actors.whereabouts import CONTROL, Whereabouts, here
+from sleep_runtime.core.errors import EngineUnavailable, PoolAway
 from sleep_runtime.core.observation import Distillation, SessionInput, Usage
-from sleep_runtime.core.ports import Embedder, Engine
+from sleep_runtime.core.ports import Embedder, Engine, Interruptible
 from sleep_runtime.core.proposal import ClaimPair, Judgement
 from sleep_runtime.telemetry.metrics import Sample, registry, snapshot
 
 CALL_TIMEOUT_S = 1800.0
+EMBED_TIMEOUT_S = 600.0
+Parts = tuple[Engine, Embedder]
+
+
+@runtime_checkable
+class Forking(Protocol):
+    """An engine whose calls may run side by side."""
+
+    def fork(self) -> Engine:
+        """An engine over the same model, whose ``usage`` starts at nothing."""
 
 
 class EngineActor:
-    """Answers one batch after the other, at the lowest priority. ``make`` is called here."""
+    """Answers at the lowest priority. ``make`` is called here, after the process was lowered."""
 
-    def __init__(self, make: Callable[[], tuple[Engine, Embedder]]) -> None:
-        go_idle()
+    def __init__(
+        self, make: Callable[[], Parts], *, gpus: float = 0.0, max_memory_bytes: int | None = None
+    ) -> None:
+        go_idle(max_memory_bytes)
+        self._where = replace(here(), free_gpu_bytes=free_bytes() if gpus else None)
         self._engine, self._embedder = make()
+        self._turn = threading.Lock()
+        self._embed_turn = threading.Lock()
 
     def distil(self, sessions: Sequence[SessionInput]) -> tuple[list[Distillation], Usage]:
-        before = self._engine.usage
-        return self._engine.distil(sessions), self._engine.usage - before
+        return cast("tuple[list[Distillation], Usage]", self._answer("distil", sessions))
 
     def compare(self, pairs: Sequence[ClaimPair]) -> tuple[list[Judgement], Usage]:
-        before = self._engine.usage
-        return self._engine.compare(pairs), self._engine.usage - before
+        return cast("tuple[list[Judgement], Usage]", self._answer("compare", pairs))
+
+    def _answer(self, method: str, questions: Sequence[Any]) -> tuple[list[Any], Usage]:
+        """The answers and what they cost, which only a fork tells when calls run side by side."""
+        if isinstance(self._engine, Forking):
+            engine = self._engine.fork()
+            return getattr(engine, method)(questions), engine.usage
+        with self._turn:
+            before = self._engine.usage
+            answers = getattr(self._engine, method)(questions)
+            return answers, self._engine.usage - before
 
     def embed(self, texts: Sequence[str]) -> list[bytes]:
-        return self._embedder.embed(texts)
+        with self._embed_turn:
+            return self._embedder.embed(texts)
 
+    @ray.method(concurrency_group=CONTROL)
     def identity(self) -> tuple[str, str, int]:
         """Names of the engine and of the embedding model, and its dimension."""
         return self._engine.name, self._embedder.model, self._embedder.dim
 
+    @ray.method(concurrency_group=CONTROL)
+    def abort(self, reason: str) -> None:
+        """End what is in flight and let go of memory, if the engine can; else it runs out."""
+        if isinstance(self._engine, Interruptible):
+            self._engine.abort(reason)
+            self._engine.pause()
+
+    @ray.method(concurrency_group=CONTROL)
+    def resume(self) -> None:
+        if isinstance(self._engine, Interruptible):
+            self._engine.resume()
+
+    @ray.method(concurrency_group=CONTROL)
     def metrics(self) -> list[Sample]:
         return snapshot(registry())
 
-    def ready(self) -> str:
-        return self._engine.name
+    @ray.method(concurrency_group=CONTROL)
+    def ready(self) -> Whereabouts:
+        """Answers once the model is loaded."""
+        return self._where
+
+
+class EngineLine:
+    """One caller's line to whichever engine of the pool it was told to use. One thread at a time.
+
+    Raises ``PoolAway`` when that engine is gone: its bundle was given back, or it died. The next
+    night is told another one.
+    """
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self._name = ""
+        self._handle: Any = None
+        self._identity: tuple[str, str, int] | None = None
+
+    def use(self, name: str) -> None:
+        """From now on ask the engine of this name."""
+        if name != self._name:
+            self._name, self._handle = name, None
+
+    @property
+    def identity(self) -> tuple[str, str, int]:
+        """What ``EngineActor.identity`` says; the same for every engine of one runtime."""
+        if self._identity is None:
+            self._identity = self.ask("identity", timeout_s=60.0)
+        return self._identity
+
+    def ask(self, method: str, *args: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
+        """Ask and wait. Errors of ours come out as they were raised there."""
+        try:
+            if self._handle is None:
+                self._handle = ray.get_actor(self._name, namespace=self._namespace)
+            return ray.get(getattr(self._handle, method).remote(*args), timeout=timeout_s)
+        except RayTaskError as error:
+            raise unwrap(error) from None
+        except (RayActorError, ValueError):
+            self._handle = None
+            raise PoolAway(field="pool", mend="nothing to do: what was answered is kept") from None
+        except GetTimeoutError:
+            raise EngineUnavailable(
+                f"no answer in {timeout_s:g} s", field="engine", mend="see its log"
+            ) from None
 
 
 class RemoteEngine:
-    """The ``Engine`` port over an ``EngineActor``. ``usage`` is what this client has used."""
+    """The ``Engine`` port over a line. ``usage`` is what this client has used."""
 
-    def __init__(self, handle: Any) -> None:
-        self._handle = handle
-        self._name: str = call(handle, "identity")[0]
+    def __init__(self, line: EngineLine) -> None:
+        self._line = line
         self._usage = Usage()
-        self._lock = threading.Lock()
 
     @property
     def name(self) -> str:
-        return self._name
+        return self._line.identity[0]
 
     @property
     def usage(self) -> Usage:
-        with self._lock:
-            return self._usage
+        return self._usage
 
     def distil(self, sessions: Sequence[SessionInput]) -> list[Distillation]:
         return cast("list[Distillation]", self._ask("distil", list(sessions)))
@@ -75,33 +161,26 @@ class RemoteEngine:
         return cast("list[Judgement]", self._ask("compare", list(pairs)))
 
     def _ask(self, method: str, questions: list[Any]) -> list[Any]:
-        try:
-            answers, used = call(self._handle, method, questions, timeout_s=CALL_TIMEOUT_S)
-        except StoreError as error:  # what `call` says of any actor that does not answer
-            raise EngineUnavailable(
-                f"its process gave no answer: {error.reason}", field="engine", mend="see its log"
-            ) from None
-        with self._lock:
-            self._usage += used
+        answers, used = self._line.ask(method, questions)
+        self._usage += used
         return cast("list[Any]", answers)
 
 
 class RemoteEmbedder:
-    """The ``Embedder`` port over an ``EngineActor``."""
+    """The ``Embedder`` port over a line."""
 
-    def __init__(self, handle: Any) -> None:
-        self._handle = handle
-        _, self._model, self._dim = call(handle, "identity")
+    def __init__(self, line: EngineLine) -> None:
+        self._line = line
 
     @property
     def model(self) -> str:
-        return str(self._model)
+        return self._line.identity[1]
 
     @property
     def dim(self) -> int:
-        return int(self._dim)
+        return self._line.identity[2]
 
     def embed(self, texts: Sequence[str]) -> list[bytes]:
         if not texts:
             return []
-        return cast("list[bytes]", call(self._handle, "embed", list(texts), timeout_s=600.0))
+        return cast("list[bytes]", self._line.ask("embed", list(texts), timeout_s=EMBED_TIMEOUT_S))

@@ -1,17 +1,19 @@
-"""IdlePool: the placement group cold work lives in, and the actors inside it.
+"""IdlePool: does to placement groups and engines what the governor decided. Holds no rules.
 
-The group asks for the custom resource ``idle_pool``, which only nodes of the idle pool offer, so
-cold work can never be placed beside live work by accident. This is the pool's CPU form.
+Each engine is one actor in a single-bundle placement group of its own, which asks for the custom
+resource ``idle_pool`` and the label ``pool=idle``: cold work is never placed beside live work by
+accident, and removing the group ends every process in it and frees the bundle at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import ray
+from ray.exceptions import RayError
 from ray.util.placement_group import (
     PlacementGroup,
     get_placement_group,
@@ -20,135 +22,279 @@ from ray.util.placement_group import (
 )
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from sleep_runtime.actors.driver import DriverParts
-from sleep_runtime.actors.engine import EngineActor
-from sleep_runtime.actors.tier import TierActor, shard_of
-from sleep_runtime.core.errors import RuntimeUnavailable
-from sleep_runtime.core.ports import Embedder, Engine
-from sleep_runtime.core.scope import Scope, Tier
+from sleep_runtime.actors.cluster import ClusterLook
+from sleep_runtime.actors.engine import EngineActor, Parts
+from sleep_runtime.actors.owners import cause_of
+from sleep_runtime.actors.whereabouts import Whereabouts, answering
+from sleep_runtime.core.pool import (
+    IDLE_LABELS,
+    IDLE_RESOURCE,
+    Action,
+    ActionKind,
+    EnginePhase,
+    EngineView,
+)
+from sleep_runtime.telemetry.events import LogEvent
+from sleep_runtime.telemetry.log import get_logger
 
 GROUP = "sleep-idle-pool"
-RESOURCE = "idle_pool"
 ENGINE = "engine"
+PING_EVERY_S = 1.0
 _SHARE = 0.001
+_MAX_PROBLEM_CHARS = 300
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class PoolShape:
-    """How large the pool is: CPUs of its bundle and shards of each tier."""
+    """What an engine of the pool is: its bundle, how many calls it takes at once, its limits."""
 
-    cpus: float
-    shards: dict[Tier, int]
+    bundle: dict[str, float]
     namespace: str
-    ready_timeout_s: float = 60.0
-    max_pending_calls: int = 1000
+    max_engines: int = 1
+    lanes: int = 1
+    engine_memory_bytes: int | None = None
+    environment: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class PoolMakers:
-    """What the actors of the pool are made of, called inside them.
+@dataclass
+class _Slot:
+    """One engine, from the moment its group is asked for."""
 
-    ``driver_parts`` takes the handle of the engine's actor.
-    """
+    index: int
+    group: PlacementGroup
+    since_s: float
+    phase: EnginePhase = EnginePhase.WAITING
+    node: str = ""
+    actor: Any = None
+    starting: Any = None
+    pinged: Any = None
+    pinged_s: float = 0.0
+    silent_s: float = 0.0
+    problem: str = ""
+    where: Whereabouts | None = None
 
-    engine: Callable[[], tuple[Engine, Embedder]]
-    driver_parts: Callable[[Any], DriverParts]
+    @property
+    def group_id(self) -> str:
+        return str(self.group.id.hex())
+
+    def enter(self, phase: EnginePhase, now_s: float) -> None:
+        self.phase, self.since_s = phase, now_s
+
+
+class Removed(NamedTuple):
+    """A group that went, its node, and what the node's GPUs had free before it came."""
+
+    group: str
+    node: str
+    free_gpu_bytes: int | None
 
 
 class IdlePool:
-    """Makes the group and its actors when they are missing, finds them when they are there."""
+    """The engines there are. Used by one thread; what it holds can all be found again by name."""
 
-    def __init__(self, shape: PoolShape, makers: PoolMakers) -> None:
+    def __init__(self, shape: PoolShape, make_engine: Callable[[], Parts]) -> None:
         self._shape = shape
-        self._makers = makers
-        self._group: PlacementGroup | None = None
-        self._actors: dict[str, Any] = {}
+        self._make_engine = make_engine
+        self._slots: dict[int, _Slot] = {}
 
-    def ensure(self) -> None:
-        """Bring the whole pool up. Raises ``RuntimeUnavailable`` when no node offers it."""
-        for tier, shards in self._shape.shards.items():
-            for shard in range(shards):
-                self._tier(tier, shard)
+    def adopt(self, now_s: float) -> None:
+        """Find the engines that a keeper before this one left."""
+        for index in range(self._shape.max_engines):
+            group = find_group(index)
+            if group is not None:
+                self._slots[index] = _Slot(index, group, now_s)
 
-    def tier_for(self, scope: Scope) -> Any:
-        """The actor that drives this scope."""
-        return self._tier(scope.tier, self._shard(scope))
+    # -- see
+
+    def look(self, look: ClusterLook, now_s: float) -> None:
+        """Bring every engine up to what the cluster says of its group, and ask if it lives."""
+        if not look.known:
+            return
+        for slot in list(self._slots.values()):
+            try:
+                self._advance(slot, look.groups.get(slot.group_id), now_s)
+            except RayError as error:
+                self._die(slot, str(cause_of(error)), now_s)
+
+    def views(self, in_flight: dict[str, int]) -> tuple[EngineView, ...]:
+        """The engines for the governor. ``in_flight`` counts nights by the engine's name."""
+        return tuple(
+            EngineView(
+                index=slot.index,
+                phase=slot.phase,
+                since_s=slot.since_s,
+                node=slot.node,
+                in_flight=in_flight.get(engine_name(slot.index), 0),
+                silent_s=slot.silent_s,
+                problem=slot.problem,
+            )
+            for slot in self._slots.values()
+        )
+
+    def open(self) -> list[str]:
+        """The names of the engines that take nights now."""
+        return [
+            engine_name(slot.index)
+            for slot in self._slots.values()
+            if slot.phase is EnginePhase.OPEN
+        ]
+
+    def where(self) -> dict[str, tuple[EnginePhase, Whereabouts | None]]:
+        """The phase of every engine by name, and where it runs once it answers."""
+        return {engine_name(slot.index): (slot.phase, slot.where) for slot in self._slots.values()}
 
     def actors(self) -> list[Any]:
-        """Every actor of the pool that was made or found so far."""
-        return list(self._actors.values())
+        """The engines that can be asked something."""
+        return [slot.actor for slot in self._slots.values() if slot.phase is EnginePhase.OPEN]
 
-    def forget(self) -> None:
-        """Drop all handles: the next use finds what lives and makes what is gone."""
-        self._actors.clear()
-        self._group = None
+    def _advance(self, slot: _Slot, node: str | None, now_s: float) -> None:
+        if slot.phase is EnginePhase.DEAD:
+            return
+        if slot.phase is EnginePhase.WAITING:
+            if node is not None:
+                slot.node = node
+                self._start(slot, now_s)
+            return
+        if node is None:
+            self._die(slot, "its node is gone", now_s)
+        elif slot.phase is EnginePhase.STARTING:
+            self._see_started(slot, now_s)
+        else:
+            self._ping(slot, now_s)
 
-    def remove(self) -> None:
-        """Give the bundle back. What was under way resumes from its pins later."""
-        remove_group()
-        self.forget()
+    def _see_started(self, slot: _Slot, now_s: float) -> None:
+        done, _ = ray.wait([slot.starting], timeout=0)
+        if done:
+            slot.where = ray.get(slot.starting)
+            slot.enter(EnginePhase.OPEN, now_s)
+            log.info(LogEvent.POOL_ENGINE, engine=slot.index, what="open", node=slot.node)
 
-    def _shard(self, scope: Scope) -> int:
-        return shard_of(scope, self._shape.shards[scope.tier])
+    def _ping(self, slot: _Slot, now_s: float) -> None:
+        if slot.pinged is not None:
+            done, _ = ray.wait([slot.pinged], timeout=0)
+            if not done:
+                slot.silent_s = now_s - slot.pinged_s
+                return
+            ray.get(slot.pinged)
+            slot.pinged, slot.silent_s = None, 0.0
+        if now_s - slot.pinged_s >= PING_EVERY_S:
+            slot.pinged, slot.pinged_s = slot.actor.identity.remote(), now_s
 
-    def _tier(self, tier: Tier, shard: int) -> Any:
-        make_parts = partial(self._makers.driver_parts, self._engine())
-        return self._actor(f"tier-{tier.label}-{shard}", TierActor, tier, shard, make_parts)
+    def _die(self, slot: _Slot, why: str, now_s: float) -> None:
+        slot.problem = why[:_MAX_PROBLEM_CHARS]
+        slot.enter(EnginePhase.DEAD, now_s)
 
-    def _engine(self) -> Any:
-        return self._actor(ENGINE, EngineActor, self._makers.engine)
+    # -- do
 
-    def _actor(self, name: str, kind: type, *args: Any) -> Any:
-        if name not in self._actors:
-            self._actors[name] = (
-                ray.remote(kind)
+    def execute(self, actions: Sequence[Action], now_s: float) -> list[Removed]:
+        """Do these in order. Returns the groups that were removed for live work."""
+        removed = []
+        for action in actions:
+            log.info(
+                LogEvent.POOL_ENGINE,
+                engine=action.engine,
+                what=action.kind.value,
+                reason=action.reason,
+            )
+            slot = self._slots.get(action.engine)
+            if action.kind is ActionKind.CREATE:
+                self._create(action.engine, now_s)
+            elif slot is not None:
+                if action.kind is ActionKind.REMOVE and action.live and slot.node:
+                    before = slot.where.free_gpu_bytes if slot.where else None
+                    removed.append(Removed(slot.group_id, slot.node, before))
+                self._do(action, slot, now_s)
+        return removed
+
+    def _do(self, action: Action, slot: _Slot, now_s: float) -> None:
+        if action.kind is ActionKind.CLOSE:
+            slot.enter(EnginePhase.CLOSED, now_s)
+        elif action.kind is ActionKind.ABORT:
+            slot.enter(EnginePhase.PAUSED, now_s)
+            if slot.actor is not None:
+                slot.actor.abort.remote(action.reason)
+        elif action.kind is ActionKind.ADMIT:
+            if slot.phase is EnginePhase.PAUSED:
+                slot.actor.resume.remote()
+            slot.enter(EnginePhase.OPEN, now_s)
+        elif action.kind is ActionKind.REMOVE:
+            remove_placement_group(slot.group)
+            del self._slots[slot.index]
+
+    def _create(self, index: int, now_s: float) -> None:
+        group = placement_group(
+            [self._shape.bundle],
+            strategy="STRICT_PACK",
+            name=group_name(index),
+            lifetime="detached",
+            bundle_label_selector=[dict(IDLE_LABELS)],
+        )
+        self._slots[index] = _Slot(index, group, now_s)
+
+    def _start(self, slot: _Slot, now_s: float) -> None:
+        """Start the engine in its group, or find the one a keeper before this one started."""
+        name, shape = engine_name(slot.index), self._shape
+        with contextlib.suppress(ValueError):
+            slot.actor = ray.get_actor(name, namespace=shape.namespace)
+        if slot.actor is None:
+            gpus = shape.bundle.get("GPU", 0.0)
+            slot.actor = (
+                answering(EngineActor, 2)
                 .options(
                     name=name,
-                    namespace=self._shape.namespace,
+                    namespace=shape.namespace,
                     lifetime="detached",
-                    get_if_exists=True,
-                    max_restarts=-1,
-                    max_pending_calls=self._shape.max_pending_calls,
+                    # The governor starts it again, with back-off, where a restart would not stop.
+                    max_restarts=0,
+                    max_concurrency=shape.lanes,
                     num_cpus=0,
-                    resources={RESOURCE: _SHARE},
+                    num_gpus=gpus,
+                    resources={IDLE_RESOURCE: _SHARE},
+                    runtime_env={"env_vars": shape.environment} if shape.environment else None,
                     scheduling_strategy=PlacementGroupSchedulingStrategy(
-                        placement_group=self._ready_group(), placement_group_bundle_index=0
+                        placement_group=slot.group, placement_group_bundle_index=0
                     ),
                 )
-                .remote(*args)
+                .remote(self._make_engine, gpus=gpus, max_memory_bytes=shape.engine_memory_bytes)
             )
-        return self._actors[name]
+        slot.starting = slot.actor.ready.remote()
+        slot.enter(EnginePhase.STARTING, now_s)
 
-    def _ready_group(self) -> PlacementGroup:
-        if self._group is None:
-            self._group = find_group() or placement_group(
-                [{"CPU": self._shape.cpus, RESOURCE: 1.0}],
-                strategy="STRICT_PACK",
-                name=GROUP,
-                lifetime="detached",
-                bundle_label_selector=[{"pool": "idle"}],
-            )
-            if not self._group.wait(self._shape.ready_timeout_s):
-                raise RuntimeUnavailable(
-                    f"no node offers {self._shape.cpus:g} CPU and the resource {RESOURCE!r}"
-                    " with the label pool=idle",
-                    field="ray.idle_cpus",
-                    mend="start an idle node, or lower ray.idle_cpus",
-                )
-        return self._group
+    def remove(self) -> None:
+        """Give every bundle back. What was under way resumes from its pins later."""
+        remove_groups(self._shape.max_engines)
+        self._slots.clear()
 
 
-def find_group() -> PlacementGroup | None:
-    """The pool's placement group of this namespace, or None when there is none."""
+def engine_name(index: int) -> str:
+    """The name of an engine's actor."""
+    return f"{ENGINE}-{index}"
+
+
+def group_name(index: int) -> str:
+    """The name of an engine's placement group, in the namespace of the runtime."""
+    return f"{GROUP}-{index}"
+
+
+def find_group(index: int) -> PlacementGroup | None:
+    """The placement group of one engine of this namespace, or None when there is none."""
     try:
-        found: PlacementGroup = get_placement_group(GROUP)
+        found: PlacementGroup = get_placement_group(group_name(index))
     except ValueError:
         return None
     return found
 
 
-def remove_group() -> None:
-    """Remove the pool's placement group, if there is one, with every actor inside it."""
-    group = find_group()
-    if group is not None:
+def remove_groups(max_engines: int) -> None:
+    """Remove the placement groups of the pool that there are, with every actor inside them."""
+    for group in _groups(max_engines):
         remove_placement_group(group)
+
+
+def _groups(max_engines: int) -> Iterator[PlacementGroup]:
+    for index in range(max_engines):
+        group = find_group(index)
+        if group is not None:
+            yield group

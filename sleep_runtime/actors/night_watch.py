@@ -1,18 +1,25 @@
-"""NightWatch: the detached actor on the head that ticks the scheduler and holds the idle pool."""
+"""NightWatch: the detached actor beside the stores that ticks the scheduler and keeps the pool.
+
+Two threads: one finds due nights and hands each to its tier with an open engine, the other
+(``PoolKeeper``) watches live work and takes the engines away. They share one process so that an
+engine that closes gets no more nights from that instant on.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
 
-from sleep_runtime.actors.idle_pool import IdlePool
+from sleep_runtime.actors.pool_keeper import PoolKeeper
 from sleep_runtime.actors.scheduler import Dispatch, Scheduler
+from sleep_runtime.actors.tiers import Tiers
+from sleep_runtime.actors.whereabouts import Whereabouts, here
 from sleep_runtime.core.errors import RuntimeUnavailable
 from sleep_runtime.core.run import RunState, Trigger
 from sleep_runtime.core.scope import Scope
@@ -22,64 +29,78 @@ from sleep_runtime.telemetry.metrics import Sample, registry, snapshot
 
 FIRST_HOLD_S = 0.5
 LONGEST_HOLD_S = 60.0
-POOL_TIMEOUT_S = 10.0
+WHERE_TIMEOUT_S = 2.0
 
 log = get_logger(__name__)
+
+MakeKeeper = Callable[[Callable[[], None]], PoolKeeper]
 
 
 class NightWatch:
     """Ticks in its own thread until closed; a failed tick is logged and the next one comes.
 
-    ``project`` is called when nothing is under way but the outbox still has marks, so that an
-    index that was away catches up without waiting for the next night.
+    ``catch_up`` is called when nothing is under way, so that an index that was away catches up
+    without waiting for the next night.
     """
 
     def __init__(
         self,
         make_scheduler: Callable[[Dispatch], Scheduler],
-        make_pool: Callable[[], IdlePool],
+        make_tiers: Callable[[], Tiers],
+        make_keeper: MakeKeeper,
         *,
         tick_s: float,
         catch_up: Callable[[], object],
     ) -> None:
-        self._pool = make_pool()
+        self._tiers = make_tiers()
+        self._keeper = make_keeper(self._pool_changed)
         self._scheduler = make_scheduler(self._dispatch)
         self._catch_up = catch_up
         self._tick_s = tick_s
         self._wake = threading.Event()
         self._stop = threading.Event()
-        self._under_way: dict[Scope, Any] = {}
+        self._under_way: dict[Scope, _UnderWay] = {}
         self._held: dict[Scope, _Hold] = {}
-        self._pool_seen = threading.Event()
         self._samples = _LastAnswers()
-        self._pool.ensure()
+        self._tiers.ensure()
+        self._keeper.start()
         self._thread = threading.Thread(target=self._watch, name="night-watch", daemon=True)
         self._thread.start()
 
     def request(self, scope: Scope | None) -> list[Scope]:
         """Make everything pending at and below ``scope`` due now, and look at once."""
         scopes = self._scheduler.request(scope)
+        self._keeper.look_now()
         self._wake.set()
         return scopes
+
+    def give_way(self, seconds: float, timeout_s: float) -> dict[str, Any]:
+        """See ``PoolKeeper.ask``."""
+        return self._keeper.ask(seconds, timeout_s)
+
+    def hot_path(self, replica: str, p99_ms: float | None, queued: int) -> None:
+        """See ``PoolKeeper.report``."""
+        self._keeper.report(replica, p99_ms, queued)
+
+    def pool(self) -> dict[str, Any]:
+        """The idle pool's state, and where the actors of nights run."""
+        return {**self._keeper.status(), "where": self._where()}
 
     def metrics(self) -> list[Sample]:
         self._scheduler.gauge()
         return snapshot(registry())
 
     def pool_metrics(self) -> list[list[Sample]]:
-        """Samples of the pool's actors, each as it answered last: no working one is waited for."""
-        for actor in self._pool.actors():
+        """Samples of tiers and engines, each as it answered last: no working one is waited for."""
+        for actor in [*self._tiers.all().values(), *self._keeper.engines()]:
             self._samples.ask(actor)
         return self._samples.answers()
 
-    def ready(self) -> bool:
-        """True once every actor of the pool has answered. Asks nobody, so it answers at once.
-
-        Raises ``RuntimeUnavailable`` when the watch itself has ended.
-        """
-        if not (self._thread.is_alive() or self._stop.is_set()):
+    def ready(self) -> Whereabouts:
+        """Answers at once. Raises ``RuntimeUnavailable`` when the watch itself has ended."""
+        if not ((self._thread.is_alive() or self._stop.is_set()) and self._keeper.alive):
             raise RuntimeUnavailable("the night watch has ended", mend="start the runtime again")
-        return self._pool_seen.is_set()
+        return here()
 
     def close(self, grace_s: float) -> int:
         """Start nothing any more, wait for what is under way, give the pool back.
@@ -89,9 +110,9 @@ class NightWatch:
         self._stop.set()
         self._wake.set()
         self._thread.join(timeout=grace_s)
-        refs = list(self._under_way.values())
+        refs = [night.ref for night in self._under_way.values()]
         _, cut_short = ray.wait(refs, num_returns=len(refs), timeout=grace_s) if refs else ([], [])
-        self._pool.remove()
+        self._keeper.stop()
         return len(cut_short)
 
     def _watch(self) -> None:
@@ -100,78 +121,104 @@ class NightWatch:
                 self._look()
             except Exception as error:  # without this thread there would be no night ever again
                 log.exception(LogEvent.TICK_FAILED, reason=str(error))
-                self._pool.forget()
+                self._tiers.forget()
             self._wake.wait(self._tick_s)
             self._wake.clear()
 
     def _look(self) -> None:
         self._collect()
-        self._see_pool()
         tick = self._scheduler.tick()
         if tick.started:
             self._wake_when_done()
         elif not self._under_way:
             self._catch_up()
+        self._keeper.look_now()
 
-    def _see_pool(self) -> None:
-        """Note once that the pool stands; while it does not, look again soon."""
-        if self._pool_seen.is_set():
-            return
-        refs = [actor.ready.remote() for actor in self._pool.actors()]
-        _, missing = ray.wait(refs, num_returns=len(refs), timeout=POOL_TIMEOUT_S)
-        if not missing:
-            ray.get(refs)
-            self._pool_seen.set()
+    def _pool_changed(self) -> None:
+        """An engine opened: what is due may start."""
+        self._wake.set()
 
     def _dispatch(self, scope: Scope, trigger: Trigger, requested: str) -> bool:
         hold = self._held.get(scope)
         if scope in self._under_way or self._stop.is_set() or (hold and not hold.over()):
             return False
+        engine = self._keeper.take()
+        if engine is None:
+            return False
+        actor = self._tiers.take(scope)
+        if actor is None:
+            self._keeper.give_back(engine)
+            return False
         try:
-            ref = self._pool.tier_for(scope).consolidate.remote(scope, trigger, requested)
+            ref = actor.consolidate.remote(scope, trigger, requested, engine)
         except RayError as error:
             log.warning(LogEvent.ACTOR_AWAY, scope=scope, reason=str(error))
-            self._pool.forget()
+            self._tiers.give_back(scope)
+            self._keeper.give_back(engine)
+            self._tiers.forget()
             return False
-        self._under_way[scope] = ref
+        self._under_way[scope] = _UnderWay(ref, engine)
         return True
 
     def _wake_when_done(self) -> None:
         """Look again as soon as a night ends: the tiers above may have become due."""
-        for ref in self._under_way.values():
-            ref.future().add_done_callback(lambda _: self._wake.set())
+        for night in self._under_way.values():
+            if not night.watched:
+                night.watched = True
+                night.ref.future().add_done_callback(lambda _: self._wake.set())
 
     def _collect(self) -> None:
-        for scope, ref in list(self._under_way.items()):
-            ready, _ = ray.wait([ref], timeout=0)
+        for scope, night in list(self._under_way.items()):
+            ready, _ = ray.wait([night.ref], timeout=0)
             if not ready:
                 continue
             del self._under_way[scope]
+            self._tiers.give_back(scope)
+            still_open = self._keeper.give_back(night.engine)
             try:
-                run = ray.get(ref)
+                run = ray.get(night.ref)
                 went_somewhere = run is not None and run.state is not RunState.YIELDED
             except RayError as error:
                 # The run itself is safe in the ledger; a later tick takes it up again.
                 log.warning(LogEvent.RUN_INTERRUPTED, scope=scope, reason=str(error))
-                self._pool.forget()
+                self._tiers.forget()
                 went_somewhere = False
-            if went_somewhere:
+            if went_somewhere or not still_open:  # not its own fault: it goes on with the pool
                 self._held.pop(scope, None)
             else:
                 self._held[scope] = _Hold.after(self._held.get(scope))
 
+    def _where(self) -> dict[str, dict[str, Any]]:
+        """Where each actor of nights runs; one that does not answer in time is left out."""
+        asked = {name: actor.ready.remote() for name, actor in self._tiers.all().items()}
+        found: dict[str, dict[str, Any]] = {"night-watch": asdict(here())}
+        refs = list(asked.values())
+        done, _ = ray.wait(refs, num_returns=len(refs), timeout=WHERE_TIMEOUT_S)
+        for name, ref in asked.items():
+            if ref in done:
+                try:
+                    found[name] = asdict(ray.get(ref))
+                except RayError as error:
+                    log.warning(LogEvent.ACTOR_AWAY, actor=name, reason=str(error))
+        return found | self._keeper.where()
+
 
 class _LastAnswers:
-    """What each actor said last about its metrics, with at most one question open to each."""
+    """What each actor said last about its metrics, with at most one question open to each.
+
+    What an actor counted stays counted when it is gone, or totals would fall.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: dict[Any, Any] = {}
         self._last: dict[Any, list[Sample]] = {}
+        self._gone: dict[tuple[str, tuple[tuple[str, str], ...]], Sample] = {}
 
     def ask(self, actor: Any) -> None:
         with self._lock:
-            self._open.setdefault(actor, actor.metrics.remote())
+            if actor not in self._open:
+                self._open[actor] = actor.metrics.remote()
 
     def answers(self) -> list[list[Sample]]:
         with self._lock:
@@ -181,9 +228,26 @@ class _LastAnswers:
                 try:
                     self._last[actor] = ray.get(self._open.pop(actor))
                 except RayError as error:
-                    self._last.pop(actor, None)
+                    self._remember(self._last.pop(actor, []))
                     log.warning(LogEvent.ACTOR_AWAY, reason=str(error))
-            return list(self._last.values())
+            return [*self._last.values(), list(self._gone.values())]
+
+    def _remember(self, samples: list[Sample]) -> None:
+        for sample in samples:
+            if sample.kind != "gauge":
+                key = (sample.name, tuple(sample.labels.items()))
+                before = self._gone.get(key)
+                total = sample.value + (before.value if before else 0.0)
+                self._gone[key] = sample._replace(value=total)
+
+
+@dataclass
+class _UnderWay:
+    """A night that was handed out, and the engine it was told to use."""
+
+    ref: Any
+    engine: str
+    watched: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any, cast
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
+from sleep_runtime.actors.whereabouts import Whereabouts, here
 from sleep_runtime.core.errors import SleepRuntimeError, StoreError
 from sleep_runtime.core.journal import AppendResult, JournalRow
 from sleep_runtime.core.policy import TriggerPolicy
@@ -67,6 +68,9 @@ class JournalOwner:
     async def ready(self) -> bool:
         return True
 
+    async def where(self) -> Whereabouts:
+        return here()
+
     async def close(self) -> None:
         await asyncio.to_thread(self._journal.close)
 
@@ -92,6 +96,9 @@ class LedgerOwner:
 
     def ready(self) -> bool:
         return True
+
+    def where(self) -> Whereabouts:
+        return here()
 
     def close(self) -> None:
         self._ledger.close()
@@ -143,6 +150,9 @@ class IndexOwner:
     def ready(self) -> bool:
         return True
 
+    def where(self) -> Whereabouts:
+        return here()
+
     def close(self) -> None:
         self._index.close()
         self._reader.close()
@@ -183,6 +193,16 @@ def unwrap(error: BaseException) -> BaseException:
     """The error as it was raised inside the actor."""
     cause = getattr(error, "cause", None)
     return cause if isinstance(cause, SleepRuntimeError) else error
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """Our own error at the bottom of what Ray wrapped around it, else the error itself."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, SleepRuntimeError):
+            return seen
+        seen = getattr(seen, "cause", None) or seen.__cause__
+    return error
 
 
 class _LedgerClient:

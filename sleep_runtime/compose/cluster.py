@@ -26,15 +26,17 @@ from ray import serve
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 
 from sleep_runtime import __version__
-from sleep_runtime.actors.idle_pool import RESOURCE, remove_group
+from sleep_runtime.actors.idle_pool import remove_groups
 from sleep_runtime.actors.night_watch import NightWatch
-from sleep_runtime.actors.owners import IndexOwner, JournalOwner, LedgerOwner
+from sleep_runtime.actors.owners import IndexOwner, JournalOwner, LedgerOwner, cause_of
 from sleep_runtime.compose import nights
 from sleep_runtime.compose.cold import check_same_age, make_embedder
+from sleep_runtime.compose.placement import control_node, pinned, replica_pinned
 from sleep_runtime.compose.replica import Owners, build_replica_app
 from sleep_runtime.config import Settings
 from sleep_runtime.core.errors import RuntimeUnavailable, SleepRuntimeError
 from sleep_runtime.core.ids import digest
+from sleep_runtime.core.pool import IDLE_LABELS, IDLE_RESOURCE
 from sleep_runtime.stores.datadir import DataDir, write_atomically
 from sleep_runtime.telemetry.log import configure
 
@@ -46,10 +48,12 @@ DRAIN_S = 10.0
 
 # Ray starts its workers at nice 15, where any ordinary process would crush the hot path. Cold
 # work lowers itself instead, inside its own actors.
+# Ray collects what waits for resources once a second; the idle pool has to see it sooner.
 # Few malloc arenas keep many-threaded workers from holding on to memory they freed.
 RAY_ENVIRONMENT = {
     "RAY_worker_niceness": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_gcs_pull_resource_loads_period_milliseconds": "50",
     "MALLOC_ARENA_MAX": "2",
 }
 
@@ -133,12 +137,13 @@ def start(settings: Settings, *, progress: Progress) -> Running:
         progress("starting Ray")
         _connect(settings)
         closing.callback(ray.shutdown)
-        _clear_leftovers()
+        node = control_node()
+        _clear_leftovers(settings)
         progress("opening the stores")
-        owners = _start_owners(settings)
+        owners = _start_owners(settings, node)
         progress("starting the hot path")
-        _start_serve(settings, owners)
-        progress("waking the idle pool")
+        _start_serve(settings, owners, node)
+        progress("starting the night watch")
         _opened(owners.index, owners.watch)
     except BaseException:
         closing.close()
@@ -155,14 +160,14 @@ def _of_its_own(settings: Settings) -> Settings:
     return settings.model_copy(update={"ray": settings.ray.model_copy(update={"namespace": name})})
 
 
-def _clear_leftovers() -> None:
+def _clear_leftovers(settings: Settings) -> None:
     """End what a runtime that was killed left on a cluster: it works by settings of yesterday.
 
     The directory's lock is ours, so nobody uses these actors any more.
     """
     for name in ray.util.list_named_actors():
         ray.kill(ray.get_actor(name))
-    remove_group()
+    remove_groups(settings.pool.max_engines)
 
 
 def _reachable(host: str) -> str:
@@ -204,8 +209,9 @@ def _connect(settings: Settings) -> None:
         ray.init(
             address="local",
             num_cpus=chosen.num_cpus,
-            resources={RESOURCE: 1},
-            labels={"pool": "idle"},
+            num_gpus=chosen.num_gpus,
+            resources={IDLE_RESOURCE: settings.pool.max_engines},
+            labels=dict(IDLE_LABELS),
             include_dashboard=chosen.dashboard,
             object_store_memory=chosen.object_store_bytes,
             **common,
@@ -229,34 +235,38 @@ def _close_token_file() -> None:
 # ---------------------------------------------------------------------------- actors
 
 
-def _start_owners(settings: Settings) -> Owners:
+def _start_owners(settings: Settings, node: str) -> Owners:
     data_dir = str(settings.data_dir)
+    place = pinned(node)
     prepare = partial(configure, settings.log.level, settings.log.format)
-    journal = _actor(settings, JournalOwner, "journal", concurrency=1000).remote(
+    journal = _actor(settings, JournalOwner, "journal", place, concurrency=1000).remote(
         prepare,
         data_dir,
         max_batch=settings.journal.max_batch,
         max_pending=settings.journal.max_pending,
     )
-    ledger = _actor(settings, LedgerOwner, "ledger", concurrency=4).remote(
+    ledger = _actor(settings, LedgerOwner, "ledger", place, concurrency=4).remote(
         prepare, data_dir, settings.policy.triggers
     )
     _start_proxy(settings)
     _opened(journal, ledger)
     check_same_age(settings)
-    index = _actor(settings, IndexOwner, "index", concurrency=16).remote(
+    index = _actor(settings, IndexOwner, "index", place, concurrency=16).remote(
         prepare, data_dir, ledger, partial(make_embedder, settings), settings.index.buckets
     )
-    watch = _actor(settings, NightWatch, "night-watch", concurrency=16).remote(
+    watch = _actor(settings, NightWatch, "night-watch", place, concurrency=16).remote(
         partial(nights.make_scheduler, settings, ledger),
-        partial(nights.make_pool, settings, ledger, index),
+        partial(nights.make_tiers, settings, ledger, index, place),
+        partial(nights.make_keeper, settings, ledger),
         tick_s=settings.scheduler.tick_s,
         catch_up=partial(nights.catch_up, settings, index),
     )
     return Owners(journal=journal, ledger=ledger, index=index, watch=watch)
 
 
-def _actor(settings: Settings, kind: type, name: str, *, concurrency: int = 1) -> Any:
+def _actor(
+    settings: Settings, kind: type, name: str, place: dict[str, Any], *, concurrency: int = 1
+) -> Any:
     return ray.remote(kind).options(
         name=name,
         namespace=settings.ray.namespace,
@@ -265,6 +275,7 @@ def _actor(settings: Settings, kind: type, name: str, *, concurrency: int = 1) -
         max_restarts=-1,
         num_cpus=0,
         max_concurrency=concurrency,
+        **place,
     )
 
 
@@ -293,12 +304,10 @@ def _stands(owner: Any) -> bool:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Our own error at the bottom of what Ray wrapped around it, else Ray's."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, SleepRuntimeError):
-            return seen
-        seen = getattr(seen, "cause", None) or seen.__cause__
+    """Our own error at the bottom of what Ray wrapped around it, else Ray's in words."""
+    found = cause_of(error)
+    if isinstance(found, SleepRuntimeError):
+        return found
     return RuntimeUnavailable(str(error), mend="look at the logs under the Ray session directory")
 
 
@@ -313,7 +322,7 @@ def _start_proxy(settings: Settings) -> None:
     )
 
 
-def _start_serve(settings: Settings, owners: Owners) -> None:
+def _start_serve(settings: Settings, owners: Owners, node: str) -> None:
     http = settings.http
 
     def build() -> FastAPI:  # Serve tells a builder from an application by its being a function
@@ -326,7 +335,7 @@ def _start_serve(settings: Settings, owners: Owners) -> None:
         num_replicas=http.replicas,
         max_ongoing_requests=http.max_ongoing_requests,
         max_queued_requests=http.max_queued_requests,
-        ray_actor_options={"num_cpus": 0},
+        ray_actor_options={"num_cpus": 0, **replica_pinned(node)},
         graceful_shutdown_timeout_s=DRAIN_S,
     )
     serve.run(hot_path.bind(), name=_app_name(settings), route_prefix="/")  # type: ignore[attr-defined]

@@ -146,6 +146,8 @@ class Embedded:
             resolve=self._resolve,
             gather_metrics=_own_metrics,
             ready=_true,
+            pool=_no_pool,
+            give_way=_nothing_to_give,
             index=self.index,
             clock=self.clock,
             embedder=self.embedder,
@@ -199,6 +201,14 @@ class Embedded:
 
 async def _true() -> bool:
     return True
+
+
+async def _no_pool() -> dict[str, Any]:
+    return {"state": "none", "reason": "nights run in this process", "engines": [], "where": {}}
+
+
+async def _nothing_to_give(seconds: float) -> dict[str, Any]:  # noqa: ARG001 - the signature the hot path calls
+    return {"freed": True, "waited_ms": 0.0}
 
 
 async def _own_metrics() -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from sleep_runtime import __version__
 from sleep_runtime.capture.limits import CaptureLimits
@@ -20,6 +21,7 @@ from sleep_runtime.core.undo import Undoing
 from sleep_runtime.present.registry import get_compiler, load_compilers
 from sleep_runtime.present.search import IndexQuery, Searcher
 from sleep_runtime.serve.hot_path import HotPathParts
+from sleep_runtime.serve.latency import LatencyWindow
 from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.journal import SqliteJournalReader
 from sleep_runtime.stores.ledger import SqliteLedgerReader
@@ -36,10 +38,13 @@ def make_hot_path_parts(
     resolve: Callable[[str, Ruling, str], Awaitable[Review]],
     gather_metrics: Callable[[], Awaitable[bytes]],
     ready: Callable[[], Awaitable[bool]],
+    pool: Callable[[], Awaitable[dict[str, Any]]],
+    give_way: Callable[[float], Awaitable[dict[str, Any]]],
     index: IndexQuery,
     clock: Clock | None = None,
     embedder: Embedder | None = None,
     started_at: datetime | None = None,
+    latency: LatencyWindow | None = None,
 ) -> HotPathParts:
     """What answers requests, reading the stores of this machine."""
     paths = DataDir(settings.data_dir)
@@ -58,6 +63,9 @@ def make_hot_path_parts(
         embedder=embedder,
         gather_metrics=gather_metrics,
         ready=ready,
+        pool=pool,
+        give_way=give_way,
+        latency=latency,
         journal=SqliteJournalReader(paths.journal_path),
         ledger=ledger,
         searcher=Searcher(

@@ -7,14 +7,18 @@ keeps their processes small.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from sleep_runtime.actors.cluster import ClusterEyes
 from sleep_runtime.actors.driver import DriverParts
-from sleep_runtime.actors.engine import RemoteEmbedder, RemoteEngine
-from sleep_runtime.actors.idle_pool import IdlePool, PoolMakers, PoolShape
+from sleep_runtime.actors.engine import EngineLine, RemoteEmbedder, RemoteEngine
+from sleep_runtime.actors.idle_pool import IdlePool, PoolShape
 from sleep_runtime.actors.owners import call, ledger_client
+from sleep_runtime.actors.pool_keeper import KeeperParts, PoolKeeper
 from sleep_runtime.actors.scheduler import Dispatch, Scheduler
+from sleep_runtime.actors.tiers import Tiers, TiersShape
 from sleep_runtime.compose.cold import make_driver_parts, make_embedder, make_engine
 from sleep_runtime.config import Settings
 from sleep_runtime.core.ports import Embedder, Engine
@@ -43,19 +47,47 @@ def make_scheduler(settings: Settings, ledger: Any, dispatch: Dispatch) -> Sched
     )
 
 
-def make_pool(settings: Settings, ledger: Any, index: Any) -> IdlePool:
-    """The idle pool the night watch holds."""
+def make_tiers(settings: Settings, ledger: Any, index: Any, placement: dict[str, Any]) -> Tiers:
+    """The tier actors the night watch holds, on the node of the stores."""
     shards = settings.ray.tier_shards
-    shape = PoolShape(
-        cpus=settings.pool.cpus_per_engine,
+    shape = TiersShape(
         shards={Tier.ORG: shards.org, Tier.TEAM: shards.team, Tier.INDIVIDUAL: shards.individual},
         namespace=settings.ray.namespace,
+        nights_at_once=settings.ray.nights_at_once,
+        memory_bytes=settings.pool.tier_memory_bytes,
+        placement=placement,
     )
-    makers = PoolMakers(
-        engine=partial(_engine, settings),
-        driver_parts=partial(_driver_parts, settings, ledger, index),
+    return Tiers(shape, partial(_driver_parts, settings, ledger, index))
+
+
+def make_keeper(settings: Settings, ledger: Any, changed: Callable[[], None]) -> PoolKeeper:
+    """What keeps the idle pool, inside the night watch."""
+    reader, clock = SqliteLedgerReader(DataDir(settings.data_dir).ledger_path), SystemClock()
+    shape = PoolShape(
+        bundle=settings.pool.bundle,
+        namespace=settings.ray.namespace,
+        max_engines=settings.pool.max_engines,
+        lanes=lanes(settings),
+        engine_memory_bytes=settings.pool.engine_memory_bytes,
     )
-    return IdlePool(shape, makers)
+    parts = KeeperParts(
+        pool=IdlePool(shape, partial(_engine, settings)),
+        policy=settings.pool,
+        ledger=reader,
+        writer=ledger_client(ledger),
+        clock=clock,
+        backlog=lambda: reader.backlog(clock.now()),
+        eyes=ClusterEyes(),
+    )
+    return PoolKeeper(parts, changed)
+
+
+def lanes(settings: Settings) -> int:
+    """How many calls an engine takes at once: as many as nights can ask, if it batches them."""
+    shards = settings.ray.tier_shards
+    if settings.engine.kind == "extractive":
+        return 1
+    return (shards.org + shards.team + shards.individual) * settings.ray.nights_at_once
 
 
 def catch_up(settings: Settings, index: Any) -> None:
@@ -73,12 +105,12 @@ def _engine(settings: Settings) -> tuple[Engine, Embedder]:
     return make_engine(settings, embedder), embedder
 
 
-def _driver_parts(settings: Settings, ledger: Any, index: Any, engine: Any) -> DriverParts:
+def _driver_parts(settings: Settings, ledger: Any, index: Any, line: EngineLine) -> DriverParts:
     configure(settings.log.level, settings.log.format)
     return make_driver_parts(
         settings,
         ledger_client(ledger),
         partial(call, index, "project", timeout_s=PROJECT_TIMEOUT_S),
-        engine=RemoteEngine(engine),
-        embedder=RemoteEmbedder(engine),
+        engine=RemoteEngine(line),
+        embedder=RemoteEmbedder(line),
     )

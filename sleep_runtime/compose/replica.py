@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from sleep_runtime.actors.owners import IndexClient, unwrap
+from sleep_runtime.actors.whereabouts import here
 from sleep_runtime.compose.cold import make_embedder
 from sleep_runtime.compose.hot import make_hot_path_parts
 from sleep_runtime.config import Settings
@@ -24,6 +25,7 @@ from sleep_runtime.core.review import Review, Ruling
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.core.undo import Undoing
 from sleep_runtime.serve.app import build_app
+from sleep_runtime.serve.latency import LatencyWindow
 from sleep_runtime.telemetry.events import LogEvent
 from sleep_runtime.telemetry.log import configure, get_logger
 from sleep_runtime.telemetry.metrics import Sample, merge, registry, snapshot
@@ -33,6 +35,8 @@ REQUEST_TIMEOUT_S = 30.0
 REPAIR_TIMEOUT_S = 600.0
 METRICS_TIMEOUT_S = 2.0
 READY_TIMEOUT_S = 2.0
+POOL_TIMEOUT_S = 5.0
+REPORT_EVERY_S = 1.0
 
 log = get_logger(__name__)
 Answer = TypeVar("Answer")
@@ -68,9 +72,55 @@ def build_replica_app(settings: Settings, owners: Owners) -> FastAPI:
             resolve=partial(_resolve, owners),
             gather_metrics=partial(_gather_metrics, owners),
             ready=partial(_ready, owners),
+            pool=partial(_pool, owners),
+            give_way=partial(_give_way, owners, settings.pool.grace_s),
+            latency=_watched(settings, owners),
             index=IndexClient(owners.index),
         )
     )
+
+
+def _watched(settings: Settings, owners: Owners) -> LatencyWindow | None:
+    """A window the night watch is told of every second, if the pool looks at the hot path."""
+    if settings.pool.hot_p99_ms is None and settings.pool.max_queued is None:
+        return None
+    window, name = LatencyWindow(), f"replica-{uuid4().hex}"
+
+    def report() -> None:
+        pause = threading.Event()
+        while not pause.wait(REPORT_EVERY_S):
+            p99_ms, ongoing = window.read()
+            # Nobody waits for it: a watch that is being restarted has missed one report.
+            owners.watch.hot_path.remote(name, p99_ms, ongoing)
+
+    threading.Thread(target=report, name="latency-report", daemon=True).start()
+    return window
+
+
+async def _pool(owners: Owners) -> dict[str, Any]:
+    """The idle pool as the night watch sees it; a watch that is away is a state of its own."""
+    try:
+        found: dict[str, Any] = await _ask(
+            owners.watch.pool.remote(), "night watch", POOL_TIMEOUT_S
+        )
+    except StoreError as error:
+        return {"state": "unknown", "reason": error.reason, "engines": [], "where": {}}
+    asked = {name: getattr(owners, name).where.remote() for name in ("journal", "ledger", "index")}
+    answers = await asyncio.gather(
+        *(asyncio.wait_for(ref, READY_TIMEOUT_S) for ref in asked.values()), return_exceptions=True
+    )
+    places = {
+        name: asdict(answer)
+        for name, answer in zip(asked, answers, strict=True)
+        if not isinstance(answer, BaseException)
+    }
+    return {**found, "where": {**places, "hot-path": asdict(here()), **found["where"]}}
+
+
+async def _give_way(owners: Owners, grace_s: float, seconds: float) -> dict[str, Any]:
+    asked = owners.watch.give_way.remote(seconds, grace_s)
+    freed: dict[str, Any] = await _ask(asked, "night watch", grace_s + REQUEST_TIMEOUT_S)
+    return freed
 
 
 async def _append(owners: Owners, rows: Sequence[JournalRow]) -> AppendResult:

@@ -17,6 +17,7 @@
     │   └── StaleRevision       a note moved on since it was read
     ├── EngineError             a model call gave nothing usable
     │   ├── EngineUnavailable   the model cannot be reached
+    │   │   └── PoolAway        ... because the idle pool gave its bundle back
     │   └── InvalidAnswer       the model answered outside its schema
     ├── BudgetSpent             a run used up what it may use
     └── RuntimeUnavailable      no runtime answers where one was expected
@@ -112,6 +113,10 @@ class EngineError(SleepRuntimeError):
 
 class EngineUnavailable(EngineError):
     """The model cannot be reached."""
+
+
+class PoolAway(EngineUnavailable):
+    """The idle pool gave its bundle back: the run goes on when the pool is there again."""
 
 
 class InvalidAnswer(EngineError):

@@ -219,6 +219,14 @@ class PoolPolicy(_Section):
     silence_s: float = Field(
         default=300.0, gt=0, description="an engine that gives no sign for this long is ended"
     )
+    engine_memory_bytes: int | None = Field(
+        default=None,
+        ge=2**30,
+        description="memory an engine may allocate; null: no bound but the machine's",
+    )
+    tier_memory_bytes: int | None = Field(
+        default=8 * 2**30, ge=2**30, description="memory a tier's actor may allocate, likewise"
+    )
     quiet_hours: tuple[Hours, ...] = Field(
         default=(), description='when nights may run, as ["22:00-06:00"]; empty: at any time'
     )

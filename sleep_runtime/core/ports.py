@@ -17,6 +17,7 @@ from sleep_runtime.core.event import StoredEvent
 from sleep_runtime.core.journal import AppendResult, JournalRow, ScopeHead
 from sleep_runtime.core.note import Dossier, Evidence, Note, NoteStatus
 from sleep_runtime.core.observation import Distillation, Observation, SessionInput, Usage
+from sleep_runtime.core.pool import Backlog
 from sleep_runtime.core.proposal import (
     ClaimPair,
     CommittedDelta,
@@ -280,6 +281,12 @@ class LedgerReader(Protocol):
     def due(self, now: datetime, *, limit: int) -> list[Schedule]:
         """Schedules with ``due_at`` <= now, earliest first. One indexed query."""
 
+    def backlog(self, now: datetime) -> Backlog:
+        """How many scopes are due at ``now``, and their pending tokens. One indexed query."""
+
+    def gpu_seconds(self, day: str) -> float:
+        """What the idle pool held of GPUs on this day (``2026-11-26``), as far as it was kept."""
+
     def next_due(self, scope: Scope | None = None) -> Schedule | None:
         """The schedule that is due earliest, of this scope and those below."""
 
@@ -431,6 +438,9 @@ class LedgerWriter(Protocol):
     def postpone(self, scope: Scope, *, until: datetime) -> None:
         """Do not consider the scope due before ``until``."""
 
+    def keep_gpu_seconds(self, day: str, seconds: float) -> None:
+        """Keep what the idle pool held of GPUs on this day; it only grows."""
+
     def clear_marks(self, marks: Sequence[Mark]) -> int:
         """Clear marks whose note has not moved past the marked revision. Returns how many."""
 
@@ -513,6 +523,19 @@ class Engine(Protocol):
     @property
     def usage(self) -> Usage:
         """Everything used since the engine was made."""
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """An engine, or a model behind one, that can be stopped in the middle of its answers."""
+
+    def abort(self, reason: str) -> None:
+        """End what is in flight: those who wait get ``EngineUnavailable``. From any thread."""
+
+    def pause(self) -> None:
+        """Let go of the memory it can do without; asked again, it refuses until ``resume``."""
+
+    def resume(self) -> None: ...
 
 
 class ChatRequest(BaseModel):

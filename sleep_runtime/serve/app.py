@@ -22,7 +22,9 @@ from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.serve.errors import status_of, too_large
 from sleep_runtime.serve.hot_path import HotPathParts, Reader
+from sleep_runtime.serve.latency import WatchLatency
 from sleep_runtime.serve.people import People
+from sleep_runtime.serve.pool import add_pool
 from sleep_runtime.telemetry.metrics import METRICS
 
 MAX_QUERY_CHARS = 4000
@@ -96,7 +98,10 @@ def build_app(parts: HotPathParts) -> FastAPI:
     _add_retrieval(app, reader)
     _add_nights(app, parts, reader)
     _add_people(app, People(parts, reader))
+    add_pool(app, parts)
     _add_health(app, parts)
+    if parts.latency is not None:
+        app.add_middleware(WatchLatency, window=parts.latency)
     return app
 
 
@@ -242,7 +247,8 @@ def _add_nights(app: FastAPI, parts: HotPathParts, reader: Reader) -> None:
     @app.get("/v1/status")
     async def status(scope: str | None = None) -> dict[str, Any]:
         """What is awake, pending and due, and why the last night did what it did."""
-        return await run_in_threadpool(reader.status, _scope(scope))
+        found = await run_in_threadpool(reader.status, _scope(scope))
+        return {**found, "pool": await parts.pool()}
 
     @app.post("/v1/index/reconcile")
     async def reconcile() -> dict[str, int]:

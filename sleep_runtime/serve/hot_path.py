@@ -31,6 +31,7 @@ from sleep_runtime.core.scope import Scope
 from sleep_runtime.core.undo import Undoing
 from sleep_runtime.present.registry import get_compiler
 from sleep_runtime.present.search import Searcher
+from sleep_runtime.serve.latency import LatencyWindow
 
 EXCERPT_CHARS = 500
 MAX_EXCERPTS = 20
@@ -43,7 +44,9 @@ class HotPathParts:
     ``request_night`` makes a scope due now; ``repair`` does ``reconcile`` or ``rebuild``.
     ``undo`` takes a run back, with leave to cascade and vectors of what comes back reworded;
     ``resolve`` keeps a decision; ``nearest`` says what waiting notes lack; ``gather_metrics``
-    returns Prometheus text of all processes.
+    returns Prometheus text of all processes. ``pool`` is the state of the idle pool, and
+    ``give_way`` takes it from nights for so many seconds. ``latency`` is filled with the durations
+    of requests.
     """
 
     append: Callable[[Sequence[JournalRow]], Awaitable[AppendResult]]
@@ -54,6 +57,8 @@ class HotPathParts:
     nearest: Callable[[Sequence[Dossier]], list[Nearest]]
     gather_metrics: Callable[[], Awaitable[bytes]]
     ready: Callable[[], Awaitable[bool]]
+    pool: Callable[[], Awaitable[dict[str, Any]]]
+    give_way: Callable[[float], Awaitable[dict[str, Any]]]
     journal: JournalReader
     ledger: LedgerReader
     searcher: Searcher
@@ -69,6 +74,7 @@ class HotPathParts:
     default_k: int = 10
     max_k: int = 100
     default_budget_tokens: int = 800
+    latency: LatencyWindow | None = None
 
 
 class Reader:

@@ -28,8 +28,11 @@ class LogEvent(StrEnum):
     ACTOR_STARTED = "actor.started", "an actor is ready"
     ACTOR_AWAY = "actor.away", "an actor did not answer"
     ACTOR_STOPPED = "actor.stopped", "an actor was asked to end"
-    POOL_READY = "pool.ready", "the idle pool has its processors"
-    POOL_GONE = "pool.gone", "the idle pool lost its processors"
+    POOL_STATE = "pool.state", "the idle pool is in another state than before"
+    POOL_ENGINE = "pool.engine", "one engine of the idle pool was made, closed, aborted or removed"
+    POOL_YIELDED = "pool.yielded", "the idle pool gave its bundle to live work"
+    POOL_BLIND = "pool.blind", "the cluster does not say what waits; the idle pool stays as it is"
+    POOL_STUCK = "pool.stuck", "a bundle was given back and is not free yet"
     PRIORITY_REFUSED = "priority.refused", "the system did not grant the scheduling priority"
 
     # capture

@@ -123,6 +123,30 @@ class Metrics:
         Counter, "sleep_engine_problems_total", "Unusable answers.", ("engine", "step")
     )
 
+    # the idle pool
+    pool_state = Row(
+        Gauge, "sleep_pool_state", "1 for the state the idle pool is in, else 0.", ("state",)
+    )
+    pool_engines = Row(Gauge, "sleep_pool_engines", "Engines asked for, starting or open.")
+    pool_created = Row(Counter, "sleep_pool_created_total", "Engines asked for.")
+    pool_removed = Row(
+        Counter,
+        "sleep_pool_removed_total",
+        "Engines removed: yield, because live work came first, or other.",
+        ("why",),
+    )
+    pool_yield_seconds = Row(
+        Histogram,
+        "sleep_pool_yield_seconds",
+        "From seeing that live work waits to the bundle being free.",
+        (),
+        _FAST_S,
+    )
+    pool_failures = Row(Gauge, "sleep_pool_failures", "Starts of an engine that failed in a row.")
+    pool_gpu_seconds = Row(
+        Counter, "sleep_pool_gpu_seconds_total", "Time the idle pool held GPUs, times GPUs."
+    )
+
     # the index
     outbox_marks = Row(Gauge, "sleep_outbox_marks", "Notes waiting to be projected.")
     projected = Row(Counter, "sleep_projected_total", "Notes projected into the index.")

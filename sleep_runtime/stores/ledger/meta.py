@@ -12,6 +12,7 @@ from sleep_runtime.stores.ledger.schema import meta, scope_versions
 
 WATERMARK = "watermark"
 GENERATION = "generation"
+GPU_MS = "gpu_ms."
 
 
 def read(tx: sa.Connection, key: str) -> int:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sleep_runtime.core.errors import StoreError
 from sleep_runtime.core.note import MAX_WORDINGS, Dossier, Evidence, Note, NoteStatus, wordings
 from sleep_runtime.core.observation import Observation
+from sleep_runtime.core.pool import Backlog
 from sleep_runtime.core.ports import Cursors, Mark, NoteVector, Pending, Pin
 from sleep_runtime.core.proposal import CommittedDelta, Critique, Judgement, Proposal
 from sleep_runtime.core.review import RememberedVerdict, Review, ReviewState
@@ -282,6 +283,14 @@ class SqliteLedgerReader:
 
     def due(self, now: datetime, *, limit: int) -> list[Schedule]:
         return self._all(due_query(now, limit=limit), rows.schedule)
+
+    def backlog(self, now: datetime) -> Backlog:
+        with self._read() as tx:
+            return totals.due(tx, now)
+
+    def gpu_seconds(self, day: str) -> float:
+        with self._read() as tx:
+            return meta.read(tx, f"{meta.GPU_MS}{day}") / 1000.0
 
     def next_due(self, scope: Scope | None = None) -> Schedule | None:
         table = schema.schedules

@@ -5,11 +5,13 @@ None of these takes the rows themselves into memory: a status is whole however m
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from sleep_runtime.core.note import NoteStatus
+from sleep_runtime.core.pool import Backlog
 from sleep_runtime.core.ports import Pending
 from sleep_runtime.core.review import ReviewState
 from sleep_runtime.core.scope import Scope, Tier
@@ -53,6 +55,18 @@ def counts(tx: sa.Connection, within: Scope | None) -> dict[str, int]:
         _narrowed(open_reviews, schema.reviews, within)
     ).scalar_one()
     return counted | {f"notes.{s.value}": found.get(s.value, 0) for s in NoteStatus}
+
+
+def due(tx: sa.Connection, now: datetime) -> Backlog:
+    """The scopes that are due at ``now`` and their pending tokens: one range of the index."""
+    table = schema.schedules
+    tokens = sa.func.coalesce(sa.func.sum(table.c.tokens_seen - table.c.tokens_done), 0)
+    found = tx.execute(
+        sa.select(sa.func.count().label("scopes"), tokens.label("tokens")).where(
+            table.c.due_at <= now
+        )
+    ).one()
+    return Backlog(scopes=int(found.scopes), tokens=int(found.tokens))
 
 
 def _narrowed(query: sa.Select[Any], table: sa.Table, within: Scope | None) -> sa.Select[Any]:

@@ -248,6 +248,10 @@ class SqliteLedger:
         with self._write() as tx:
             schedules.postpone(tx, scope, until=until)
 
+    def keep_gpu_seconds(self, day: str, seconds: float) -> None:
+        with self._write() as tx:
+            meta.raise_to(tx, f"{meta.GPU_MS}{day}", round(seconds * 1000))
+
     # ------------------------------------------------------------------------ outbox
 
     def clear_marks(self, marks: Sequence[Mark]) -> int:
