@@ -19,6 +19,7 @@ from sleep_runtime.cli import (
     lifecycle,
     notes,
     output,
+    pool,
     retrieval,
     review,
     runs,
@@ -50,6 +51,7 @@ app.command("context")(retrieval.context)
 app.add_typer(notes.app, name="notes")
 app.add_typer(runs.app, name="runs")
 app.add_typer(review.app, name="review")
+app.add_typer(pool.app, name="pool")
 app.command("export")(store.export)
 app.command("reconcile")(store.reconcile)
 app.command("rebuild")(store.rebuild)

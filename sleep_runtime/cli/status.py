@@ -8,6 +8,7 @@ from typing import Any
 from sleep_runtime.cli import options
 from sleep_runtime.cli.client import connect
 from sleep_runtime.cli.output import counted, emit, moment, out, relative
+from sleep_runtime.cli.pool import in_words as pool_in_words
 from sleep_runtime.cli.runs import what_happened
 
 
@@ -41,6 +42,7 @@ def _rows(status: dict[str, Any], url: str, now: datetime) -> list[tuple[str, st
         ("journal", f"{status['journal']['events']} events"),
         ("notes", counted(status["notes"]) or "none"),
         ("awake", _awake(status["awake"])),
+        ("idle pool", pool_in_words(status["pool"], now)),
         ("pending", _pending(status)),
         ("next night", _next(status["next"], now)),
         ("last night", _last(status["last_run"], now)),

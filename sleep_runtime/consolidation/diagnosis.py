@@ -23,9 +23,10 @@ def diagnose(nodes: Sequence[NodeView], bundle: Resources) -> str:
     if not both and labelled:
         return f"{_named(labelled)} the label {_LABEL} but not the resource {IDLE_RESOURCE}"
     if not both:
-        found = {node.labels.get("pool", "") for node in offering}
-        other = ", ".join(f"pool={value}" if value else "no pool" for value in sorted(found))
-        return f"{_named(offering)} the resource {IDLE_RESOURCE} but the label {other}: {_LABEL}"
+        found = sorted({node.labels.get("pool", "") for node in offering} - {""})
+        other = f" (found: {', '.join(f'pool={value}' for value in found)})" if found else ""
+        missing = f"the resource {IDLE_RESOURCE} but not the label {_LABEL}"
+        return f"{_named(offering)} {missing}{other}"
     if not any(fits(bundle, node.total) for node in both):
         best = max(both, key=lambda node: sum(node.total.get(name, 0) for name in bundle))
         has = {name: best.total.get(name, 0.0) for name in bundle}

@@ -206,6 +206,7 @@ def a_status(**changes: Any) -> dict[str, Any]:
         "next": None,
         "last_run": None,
         "outbox": 0,
+        "pool": {"state": "asleep", "reason": "nothing is due", "engines": [], "where": {}},
         "index": {"generation": 1},
         "quiet": True,
     } | changes
@@ -688,6 +689,7 @@ def test_status_says_what_is_awake_pending_next_and_why(run: Run, runtime: FakeR
     assert rows["awake"] == "acme/banking (generated)"
     assert rows["pending"] == "35 events (about 900 tokens), 4 observations at 2 scopes"
     assert rows["notes"] == "active 2, candidate 1"
+    assert rows["idle pool"] == "asleep; nothing is due"
     assert rows["next night"].startswith("in 3 h 5 min (")
     assert rows["next night"].endswith("for acme, cadence")
     assert "nothing recurred; events 12, drop: one off 3 [run_1]" in rows["last night"]
