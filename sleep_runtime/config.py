@@ -292,9 +292,10 @@ def env_name(key: str) -> str:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of every leaf; an empty mapping is nothing."""
+    """(dotted key, value) of every setting; the value of one may be a mapping itself."""
+    leaves = set(leaf_keys())
     for name, value in tree.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and prefix + name not in leaves:
             yield from flatten(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value

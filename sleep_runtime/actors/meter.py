@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from sleep_runtime.consolidation.breakers import QUARTER
+from sleep_runtime.consolidation.budget import PREFIX
 from sleep_runtime.consolidation.effect import WITHOUT_EFFECT, had_input, top_reasons
+from sleep_runtime.core.errors import BudgetSpent
 from sleep_runtime.core.observation import Distillation
 from sleep_runtime.core.ports import Engine
 from sleep_runtime.core.proposal import Delta, Judgement
@@ -28,6 +30,14 @@ def night(run: Run, *, seconds: float) -> None:
     for name, count in run.counts.items():
         if name.startswith(_REFUSED):
             METRICS.dropped.labels(name).inc(count)
+
+
+def budget_spent(run: Run, spent: BudgetSpent) -> None:
+    """Say and count which limit made a run yield."""
+    METRICS.budget_spent.labels(spent.field.removeprefix(PREFIX)).inc()
+    log.warning(
+        LogEvent.BUDGET_SPENT, scope=run.scope, run=run.id, limit=spent.field, reason=spent.reason
+    )
 
 
 def committed(run: Run, *, limit: int) -> None:

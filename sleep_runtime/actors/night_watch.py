@@ -17,10 +17,11 @@ import ray
 from ray.exceptions import RayError
 
 from sleep_runtime.actors.pool_keeper import PoolKeeper
-from sleep_runtime.actors.scheduler import Dispatch, Scheduler
+from sleep_runtime.actors.scheduler import Dispatch, Scheduler, Slots
 from sleep_runtime.actors.tiers import Tiers
 from sleep_runtime.actors.whereabouts import Whereabouts, here
 from sleep_runtime.core.errors import RuntimeUnavailable
+from sleep_runtime.core.pool import Backlog
 from sleep_runtime.core.run import RunState, Trigger
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.telemetry.events import LogEvent
@@ -33,7 +34,7 @@ WHERE_TIMEOUT_S = 2.0
 
 log = get_logger(__name__)
 
-MakeKeeper = Callable[[Callable[[], None]], PoolKeeper]
+MakeKeeper = Callable[[Callable[[], None], Callable[[], Backlog]], PoolKeeper]
 
 
 class NightWatch:
@@ -45,7 +46,7 @@ class NightWatch:
 
     def __init__(
         self,
-        make_scheduler: Callable[[Dispatch], Scheduler],
+        make_scheduler: Callable[[Dispatch, Slots], Scheduler],
         make_tiers: Callable[[], Tiers],
         make_keeper: MakeKeeper,
         *,
@@ -53,8 +54,8 @@ class NightWatch:
         catch_up: Callable[[], object],
     ) -> None:
         self._tiers = make_tiers()
-        self._keeper = make_keeper(self._pool_changed)
-        self._scheduler = make_scheduler(self._dispatch)
+        self._scheduler = make_scheduler(self._dispatch, self._room)
+        self._keeper = make_keeper(self._pool_changed, self._scheduler.backlog)
         self._catch_up = catch_up
         self._tick_s = tick_s
         self._wake = threading.Event()
@@ -137,6 +138,10 @@ class NightWatch:
     def _pool_changed(self) -> None:
         """An engine opened: what is due may start."""
         self._wake.set()
+
+    def _room(self) -> int:
+        """How many more nights can be handed out now: none without an open engine."""
+        return self._tiers.slots - len(self._under_way) if self._keeper.opened else 0
 
     def _dispatch(self, scope: Scope, trigger: Trigger, requested: str) -> bool:
         hold = self._held.get(scope)

@@ -44,14 +44,13 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class KeeperParts:
-    """What a keeper works with. ``backlog`` is what nights have to do at this moment."""
+    """What a keeper works with."""
 
     pool: IdlePool
     policy: PoolPolicy
     ledger: LedgerReader
     writer: LedgerWriter
     clock: Clock
-    backlog: Callable[[], Backlog]
     eyes: ClusterEyes
 
 
@@ -65,11 +64,17 @@ class _Report:
 
 
 class PoolKeeper:
-    """Keeps the idle pool as the governor wants it. ``changed`` is called when engines open."""
+    """Keeps the idle pool as the governor wants it.
 
-    def __init__(self, parts: KeeperParts, changed: Callable[[], None]) -> None:
+    ``changed`` is called when engines open; ``backlog`` is what nights have to do at this moment.
+    """
+
+    def __init__(
+        self, parts: KeeperParts, changed: Callable[[], None], backlog: Callable[[], Backlog]
+    ) -> None:
         self._parts = parts
         self._changed = changed
+        self._ask_backlog = backlog
         self._memory = self._counted = Memory()
         self._last = Decision((), self._memory, PoolState.ASLEEP, "", parts.policy.watch_s)
         self._state_since = parts.clock.now()
@@ -113,6 +118,11 @@ class PoolKeeper:
         return self._thread.is_alive() or self._stop.is_set()
 
     # -- for the night watch, from its thread
+
+    @property
+    def opened(self) -> bool:
+        """Whether an engine takes nights now."""
+        return bool(self._open)
 
     def take(self) -> str | None:
         """The open engine with the fewest nights, counted as one more; None when none is open."""
@@ -236,7 +246,7 @@ class PoolKeeper:
         """What nights have to do, asked of the ledger twice a second at most."""
         if now_s - self._backlog_s >= BACKLOG_EVERY_S or self._stale.is_set():
             self._stale.clear()
-            self._backlog_s, self._known_backlog = now_s, self._parts.backlog()
+            self._backlog_s, self._known_backlog = now_s, self._ask_backlog()
         return self._known_backlog
 
     def _after(self, decision: Decision, look: ClusterLook) -> None:

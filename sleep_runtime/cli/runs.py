@@ -121,7 +121,8 @@ def _print_run(run: dict[str, Any]) -> None:
         "observations": _range(run["observations"]),
         "attempts": run["attempts"],
         "engine": f"{usage['calls']} calls, {usage['input_tokens']} tokens in, "
-        f"{usage['output_tokens']} out",
+        f"{usage['output_tokens']} out" + _gpu(usage.get("gpu_seconds", 0.0)),
+        "took": f"{run['seconds']:.1f} s" if run.get("seconds") else "",
         "because": run["reason"],
         "undoes": ", ".join(run.get("undoes", [])),
         "undone by": run.get("undone_by", ""),
@@ -133,6 +134,10 @@ def _print_run(run: dict[str, Any]) -> None:
     out("\ncounts by reason:")
     for name, count in sorted(run["counts"].items(), key=lambda item: (-item[1], item[0])):
         out(f"  {count:>6}  {in_words(name)}")
+
+
+def _gpu(seconds: float) -> str:
+    return f", {seconds:.1f} GPU-seconds" if seconds else ""
 
 
 def _print_nearest(nearest: list[dict[str, Any]]) -> None:

@@ -36,6 +36,7 @@ def status(
 
 def _rows(status: dict[str, Any], url: str, now: datetime) -> list[tuple[str, str]]:
     started = status["started_at"]
+    held = [("budget", _held(one, now)) for one in status.get("budgets", [])]
     return [
         ("up", f"{url}, version {status['version']}, started {relative(started, now)}"),
         ("engine", status["engine"]),
@@ -45,6 +46,7 @@ def _rows(status: dict[str, Any], url: str, now: datetime) -> list[tuple[str, st
         ("idle pool", pool_in_words(status["pool"], now)),
         ("pending", _pending(status)),
         ("next night", _next(status["next"], now)),
+        *held,
         ("last night", _last(status["last_run"], now)),
     ]
 
@@ -75,6 +77,11 @@ def _next(due: dict[str, Any] | None, now: datetime) -> str:
         return "not due: nothing is pending"
     why = f", {due['trigger']}" if due.get("trigger") else ""
     return f"{relative(due['due_at'], now)} ({moment(due['due_at'])}) for {due['scope']}{why}"
+
+
+def _held(spent: dict[str, Any], now: datetime) -> str:
+    until = f"no night before {moment(spent['until'])}, {relative(spent['until'], now)}"
+    return f"{spent['reason']} ({spent['limit']}): {until}"
 
 
 def _last(run: dict[str, Any] | None, now: datetime) -> str:

@@ -92,6 +92,7 @@ class Embedded:
             clock=self.clock,
             max_due=self.settings.scheduler.max_due,
             settle_s=self.settings.scheduler.settle_s,
+            policy=self.settings.policy,
         )
 
     def nights(self, scope: Scope | None = None, *, max_rounds: int = 20) -> list[Run]:

@@ -12,9 +12,11 @@ from sleep_runtime.capture.limits import CaptureLimits
 from sleep_runtime.capture.redact import redact
 from sleep_runtime.compose.cold import make_embedder
 from sleep_runtime.config import Settings
+from sleep_runtime.consolidation import budget
 from sleep_runtime.consolidation.nearest import nearest
 from sleep_runtime.core.journal import AppendResult, JournalRow
-from sleep_runtime.core.ports import Clock, Embedder
+from sleep_runtime.core.policy import BudgetPolicy
+from sleep_runtime.core.ports import Clock, Embedder, LedgerReader, SpentBudget
 from sleep_runtime.core.review import Review, Ruling
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.core.undo import Undoing
@@ -60,6 +62,7 @@ def make_hot_path_parts(
         undo=undo,
         resolve=resolve,
         nearest=partial(nearest, policy=settings.policy),
+        spent=partial(_spent, ledger, settings.policy.budget),
         embedder=embedder,
         gather_metrics=gather_metrics,
         ready=ready,
@@ -87,3 +90,15 @@ def make_hot_path_parts(
         default_k=settings.search.k,
         max_k=settings.search.max_k,
     )
+
+
+def _spent(ledger: LedgerReader, limits: BudgetPolicy, now: datetime) -> list[SpentBudget]:
+    """The budgets that keep nights from starting now."""
+    if not budget.windowed(limits):
+        return []
+    held = budget.held(ledger.spending(since=budget.window_start(limits, now)), limits, now)
+    return [
+        SpentBudget(limit=one.field, org=one.who, reason=one.reason, until=one.until)
+        for one in held.all()
+        if one.until is not None
+    ]

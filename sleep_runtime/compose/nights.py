@@ -17,10 +17,11 @@ from sleep_runtime.actors.engine import EngineLine, RemoteEmbedder, RemoteEngine
 from sleep_runtime.actors.idle_pool import IdlePool, PoolShape
 from sleep_runtime.actors.owners import call, ledger_client
 from sleep_runtime.actors.pool_keeper import KeeperParts, PoolKeeper
-from sleep_runtime.actors.scheduler import Dispatch, Scheduler
+from sleep_runtime.actors.scheduler import Dispatch, Scheduler, Slots
 from sleep_runtime.actors.tiers import Tiers, TiersShape
 from sleep_runtime.compose.cold import make_driver_parts, make_embedder, make_engine
 from sleep_runtime.config import Settings
+from sleep_runtime.core.pool import Backlog
 from sleep_runtime.core.ports import Embedder, Engine
 from sleep_runtime.core.scope import Tier
 from sleep_runtime.stores.datadir import DataDir
@@ -32,7 +33,7 @@ from sleep_runtime.telemetry.log import configure
 PROJECT_TIMEOUT_S = 120.0
 
 
-def make_scheduler(settings: Settings, ledger: Any, dispatch: Dispatch) -> Scheduler:
+def make_scheduler(settings: Settings, ledger: Any, dispatch: Dispatch, slots: Slots) -> Scheduler:
     """The scheduler inside the night watch."""
     configure(settings.log.level, settings.log.format)
     paths = DataDir(settings.data_dir)
@@ -44,6 +45,8 @@ def make_scheduler(settings: Settings, ledger: Any, dispatch: Dispatch) -> Sched
         clock=SystemClock(),
         max_due=settings.scheduler.max_due,
         settle_s=settings.scheduler.settle_s,
+        slots=slots,
+        policy=settings.policy,
     )
 
 
@@ -60,9 +63,10 @@ def make_tiers(settings: Settings, ledger: Any, index: Any, placement: dict[str,
     return Tiers(shape, partial(_driver_parts, settings, ledger, index))
 
 
-def make_keeper(settings: Settings, ledger: Any, changed: Callable[[], None]) -> PoolKeeper:
+def make_keeper(
+    settings: Settings, ledger: Any, changed: Callable[[], None], backlog: Callable[[], Backlog]
+) -> PoolKeeper:
     """What keeps the idle pool, inside the night watch."""
-    reader, clock = SqliteLedgerReader(DataDir(settings.data_dir).ledger_path), SystemClock()
     shape = PoolShape(
         bundle=settings.pool.bundle,
         namespace=settings.ray.namespace,
@@ -73,13 +77,12 @@ def make_keeper(settings: Settings, ledger: Any, changed: Callable[[], None]) ->
     parts = KeeperParts(
         pool=IdlePool(shape, partial(_engine, settings)),
         policy=settings.pool,
-        ledger=reader,
+        ledger=SqliteLedgerReader(DataDir(settings.data_dir).ledger_path),
         writer=ledger_client(ledger),
-        clock=clock,
-        backlog=lambda: reader.backlog(clock.now()),
+        clock=SystemClock(),
         eyes=ClusterEyes(),
     )
-    return PoolKeeper(parts, changed)
+    return PoolKeeper(parts, changed, backlog)
 
 
 def lanes(settings: Settings) -> int:

@@ -27,6 +27,9 @@ A message has three parts where they apply: what (the field), why (the reason), 
 
 from __future__ import annotations
 
+from datetime import datetime
+from functools import partial
+
 
 class SleepRuntimeError(Exception):
     """Something went wrong in sleep-runtime."""
@@ -125,6 +128,19 @@ class InvalidAnswer(EngineError):
 
 class BudgetSpent(SleepRuntimeError):
     """The run used up its budget."""
+
+    def __init__(
+        self, reason: str = "", *, field: str = "", mend: str = "", until: datetime | None = None
+    ) -> None:
+        super().__init__(reason, field=field, mend=mend)
+        self.until = until
+        """The earliest instant with room again; None: at the run's next turn."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        rebuild = partial(
+            BudgetSpent, self.reason, field=self.field, mend=self.mend, until=self.until
+        )
+        return (rebuild, ())
 
 
 class RuntimeUnavailable(SleepRuntimeError):

@@ -122,6 +122,23 @@ class Usage(BaseModel):
             gpu_seconds=self.gpu_seconds - other.gpu_seconds,
         )
 
+    def shared(self, among: int) -> list[Usage]:
+        """As many parts that sum up to the whole; what cannot be split goes to the first ones."""
+        return [
+            Usage(
+                calls=_part(self.calls, among, place),
+                input_tokens=_part(self.input_tokens, among, place),
+                output_tokens=_part(self.output_tokens, among, place),
+                cached_tokens=_part(self.cached_tokens, among, place),
+                gpu_seconds=self.gpu_seconds / among,
+            )
+            for place in range(among)
+        ]
+
+
+def _part(whole: int, among: int, place: int) -> int:
+    return whole // among + (place < whole % among)
+
 
 class Distillation(BaseModel):
     """An engine's answer for one session. A ``problem`` means no usable answer: nothing changes."""

@@ -14,6 +14,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from sleep_runtime.core.pool import IDLE_RESOURCE
 from sleep_runtime.core.scope import Scope, Tier
 
+MAX_WINDOW_S = 31 * 86_400.0
+"""Spending is kept this long, and an hour more."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -140,16 +143,56 @@ class BreakerPolicy(_Section):
     )
 
 
+class WindowBudget(_Section):
+    """What may be used in the window. Null: as much as there is."""
+
+    max_calls: int | None = Field(default=None, gt=0, description="engine calls")
+    max_tokens: int | None = Field(default=None, gt=0, description="input and output tokens")
+    max_gpu_seconds: float | None = Field(default=None, gt=0, description="seconds of GPUs held")
+    max_seconds: float | None = Field(
+        default=None, gt=0, description="wall clock, summed over nights"
+    )
+
+
 class BudgetPolicy(_Section):
-    """What one run may use before it yields."""
+    """What one run may use before it yields, and what tenants and all nights together may use."""
 
     max_calls: int = Field(default=2000, gt=0, description="engine calls")
     max_tokens: int = Field(default=2_000_000, gt=0, description="input and output tokens")
     max_seconds: float = Field(default=3600.0, gt=0, description="wall clock")
+    max_gpu_seconds: float | None = Field(
+        default=None, ge=0, description="seconds of GPUs held; null or 0: no limit"
+    )
     max_events: int = Field(default=20_000, gt=0, description="journal events read by one run")
     max_observations: int = Field(default=5_000, gt=0, description="observations taken by one run")
     max_deltas: int = Field(
         default=500, gt=0, description="notes one run changes; the rest waits for the next run"
+    )
+    window_s: float = Field(
+        default=86_400.0,
+        ge=3600,
+        le=MAX_WINDOW_S,
+        description="how far back tenant and night count what was used, in whole hours",
+    )
+    tenant: WindowBudget = WindowBudget()
+    night: WindowBudget = WindowBudget()
+
+
+def _orgs_only(weights: dict[Scope, int]) -> dict[Scope, int]:
+    for scope in weights:
+        if scope.tier is not Tier.ORG:
+            raise ValueError(f'"{scope}" is no organisation: weights are for whole ones')
+    return weights
+
+
+class FairnessPolicy(_Section):
+    """How nights are shared out when several organisations wait."""
+
+    weights: Annotated[
+        dict[Scope, Annotated[int, Field(ge=1, le=1000)]], AfterValidator(_orgs_only)
+    ] = Field(
+        default={},
+        description="nights an organisation gets for each one of the others; 1 if not named",
     )
 
 
@@ -281,3 +324,4 @@ class Policy(_Section):
     curation: CurationPolicy = CurationPolicy()
     breakers: BreakerPolicy = BreakerPolicy()
     budget: BudgetPolicy = BudgetPolicy()
+    fairness: FairnessPolicy = FairnessPolicy()

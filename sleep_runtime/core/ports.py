@@ -7,7 +7,7 @@ All datetimes are timezone-aware UTC.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
@@ -29,6 +29,7 @@ from sleep_runtime.core.proposal import (
 from sleep_runtime.core.review import Question, RememberedVerdict, Review, ReviewState, Ruling
 from sleep_runtime.core.run import Lease, Run, Schedule, Trigger
 from sleep_runtime.core.scope import Scope, Tier
+from sleep_runtime.core.spending import NO_COST, Bucket, Cost
 from sleep_runtime.core.undo import Undoing
 
 
@@ -171,6 +172,24 @@ class Nearest(BaseModel):
     needs: str
 
 
+class SpentBudget(BaseModel):
+    """A limit that is reached, and keeps the nights of ``org`` (None: all nights) from starting.
+
+    ``reason`` says what was used of what; ``until`` is the earliest instant with room again.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    limit: str
+    org: Scope | None = None
+    reason: str
+    until: datetime
+
+    def holds(self, scope: Scope | None) -> bool:
+        """Whether it may concern this scope; ``None``: all of them."""
+        return scope is None or self.org is None or self.org == scope.org
+
+
 class NoteVector(BaseModel):
     """The embedding of one note's newest statement and the model that made it."""
 
@@ -278,11 +297,25 @@ class LedgerReader(Protocol):
     def schedules(self, scope: Scope | None = None, *, limit: int = 1000) -> list[Schedule]:
         """Schedules of this scope and those below that are not idle, by due time."""
 
-    def due(self, now: datetime, *, limit: int) -> list[Schedule]:
-        """Schedules with ``due_at`` <= now, earliest first. One indexed query."""
+    def due(
+        self, now: datetime, *, limit: int, least: int = 1, without: Collection[Scope] = ()
+    ) -> list[Schedule]:
+        """Schedules with ``due_at`` <= now, fairly over organisations, earliest first.
 
-    def backlog(self, now: datetime) -> Backlog:
-        """How many scopes are due at ``now``, and their pending tokens. One indexed query."""
+        The first of every organisation comes before the second of any, up to ``limit`` in all; the
+        ``least`` earliest of each are there whatever the limit, so one organisation's thousand
+        never hide another's one. Organisations in ``without`` are left out. One indexed query,
+        whose time grows with what is due.
+        """
+
+    def spending(self, *, since: datetime, org: Scope | None = None) -> list[Bucket]:
+        """What nights cost, by hour and organisation, in hours that began after ``since``."""
+
+    def backlog(self, now: datetime, *, without: Collection[Scope] = ()) -> Backlog:
+        """How many scopes are due at ``now``, and their pending tokens. One indexed query.
+
+        Organisations in ``without`` are left out.
+        """
 
     def gpu_seconds(self, day: str) -> float:
         """What the idle pool held of GPUs on this day (``2026-11-26``), as far as it was kept."""
@@ -332,6 +365,9 @@ class LedgerWriter(Protocol):
     """The one owner of the ledger file. Every method is one transaction.
 
     Methods that take a lease raise ``LeaseLost`` when a higher epoch exists or the lease is gone.
+    ``cost`` (of ``pin``: the usage of its pins and ``seconds``) is what the run used since its last
+    write. It is added to the run and to the spending of its organisation in the same transaction,
+    and only by the call that took the step: done again, it is not counted again.
     """
 
     def acquire(self, scope: Scope, owner: str, *, now: datetime, ttl_s: float) -> Lease | None:
@@ -357,8 +393,20 @@ class LedgerWriter(Protocol):
         ``stood_at``. Returns None when nothing is pending.
         """
 
-    def pin(self, lease: Lease, run_id: str, step: str, pins: Sequence[Pin]) -> None:
-        """Remember model outputs. A key that is pinned already keeps its first output."""
+    def pin(
+        self,
+        lease: Lease,
+        run_id: str,
+        step: str,
+        pins: Sequence[Pin],
+        *,
+        now: datetime,
+        seconds: float = 0.0,
+    ) -> Run:
+        """Remember model outputs. A key that is pinned already keeps its first output.
+
+        Returns the run with what it cost by now.
+        """
 
     def generated(
         self,
@@ -370,6 +418,7 @@ class LedgerWriter(Protocol):
         tokens: int,
         counts: Mapping[str, int],
         now: datetime,
+        cost: Cost = NO_COST,
     ) -> Run:
         """planned -> generated: store the observations, move the journal cursor to the run's end,
         fix the run's range of observations, and note the observations at the scopes above."""
@@ -383,10 +432,13 @@ class LedgerWriter(Protocol):
         counts: Mapping[str, int],
         now: datetime,
         asked: Asked | None = None,
+        cost: Cost = NO_COST,
     ) -> Run:
         """generated -> reflected. What the engine was asked is remembered."""
 
-    def commit(self, lease: Lease, run_id: str, commit: Commit, *, now: datetime) -> Run:
+    def commit(
+        self, lease: Lease, run_id: str, commit: Commit, *, now: datetime, cost: Cost = NO_COST
+    ) -> Run:
         """reflected -> committed: deltas, revisions, evidence, vectors, cursor, outbox, schedule.
 
         ``now`` is the instant of the commit itself: every new revision gets it as ``recorded_at``,
@@ -394,15 +446,32 @@ class LedgerWriter(Protocol):
         ``StaleRevision`` when a delta's revision does not follow the stored one.
         """
 
-    def projected(self, run_id: str, *, now: datetime) -> Run:
+    def projected(self, run_id: str, *, now: datetime, cost: Cost = NO_COST) -> Run:
         """committed -> projected. Needs no lease: projecting is idempotent."""
 
     def yield_run(
-        self, lease: Lease, run_id: str, reason: str, *, now: datetime, failed: bool = False
+        self,
+        lease: Lease,
+        run_id: str,
+        reason: str,
+        *,
+        now: datetime,
+        failed: bool = False,
+        cost: Cost = NO_COST,
+        spent_until: datetime | None = None,
+        at_once: bool = False,
     ) -> Run:
-        """Stop where the run stands until after the cool-down. ``failed`` counts an attempt."""
+        """Stop where the run stands until after the cool-down. ``failed`` counts an attempt.
 
-    def abandon(self, lease: Lease, run_id: str, reason: str, *, now: datetime) -> Run: ...
+        ``at_once``: it is no fault of the run, which is due again as soon as it can go on.
+
+        ``spent_until``: a budget is spent, and there is room again at that instant. The run is not
+        due before it, and its next turn has a whole budget of its own.
+        """
+
+    def abandon(
+        self, lease: Lease, run_id: str, reason: str, *, now: datetime, cost: Cost = NO_COST
+    ) -> Run: ...
 
     def resolve(self, review_id: str, ruling: Ruling, *, by: str, now: datetime) -> Review:
         """Keep a person's decision and the verdict in it; the scope is due to do it.

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sleep_runtime.core.observation import Usage
 from sleep_runtime.core.scope import Scope
+from sleep_runtime.core.spending import Cost
 
 
 class RunState(StrEnum):
@@ -72,7 +73,9 @@ class Run(BaseModel):
     the last progress (a pinned answer, a step done). ``folds`` is how many fold marks
     of the schedule this run consumes; only a run with folds looks at the scopes above.
     ``reviews`` is how many people's decisions it may find. ``undoes`` are the runs that a run of
-    trigger *undo* took back, ``undone_by`` the one that took this one back.
+    trigger *undo* took back, ``undone_by`` the one that took this one back. ``seconds`` is the wall
+    clock of all its turns, ``spent_before`` what it had cost when its present turn began: a turn
+    ends when a budget is spent, however often the run is interrupted or resumed until then.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -94,10 +97,22 @@ class Run(BaseModel):
     reviews: int = 0
     counts: dict[str, int] = Field(default_factory=dict)
     usage: Usage = Usage()
+    seconds: float = 0.0
+    spent_before: Cost = Cost()
     attempts: int = 1
     reason: str = ""
     undoes: tuple[str, ...] = ()
     undone_by: str = ""
+
+    @property
+    def cost(self) -> Cost:
+        """What it has cost so far, in all turns."""
+        return Cost(usage=self.usage, seconds=self.seconds)
+
+    @property
+    def turn_cost(self) -> Cost:
+        """What its present turn has cost so far: what its budget is held against."""
+        return self.cost - self.spent_before
 
 
 class Schedule(BaseModel):

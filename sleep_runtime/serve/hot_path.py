@@ -24,6 +24,7 @@ from sleep_runtime.core.ports import (
     LedgerReader,
     Nearest,
     ScoredNote,
+    SpentBudget,
 )
 from sleep_runtime.core.review import Review, Ruling
 from sleep_runtime.core.run import Run, RunState
@@ -43,10 +44,10 @@ class HotPathParts:
 
     ``request_night`` makes a scope due now; ``repair`` does ``reconcile`` or ``rebuild``.
     ``undo`` takes a run back, with leave to cascade and vectors of what comes back reworded;
-    ``resolve`` keeps a decision; ``nearest`` says what waiting notes lack; ``gather_metrics``
-    returns Prometheus text of all processes. ``pool`` is the state of the idle pool, and
-    ``give_way`` takes it from nights for so many seconds. ``latency`` is filled with the durations
-    of requests.
+    ``resolve`` keeps a decision; ``nearest`` says what waiting notes lack; ``spent`` names the
+    budgets that keep nights from starting; ``gather_metrics`` returns Prometheus text of all
+    processes. ``pool`` is the state of the idle pool, and ``give_way`` takes it from nights for so
+    many seconds. ``latency`` is filled with the durations of requests.
     """
 
     append: Callable[[Sequence[JournalRow]], Awaitable[AppendResult]]
@@ -55,6 +56,7 @@ class HotPathParts:
     undo: Callable[[str, bool, Mapping[str, bytes]], Awaitable[Undoing]]
     resolve: Callable[[str, Ruling, str], Awaitable[Review]]
     nearest: Callable[[Sequence[Dossier]], list[Nearest]]
+    spent: Callable[[datetime], list[SpentBudget]]
     gather_metrics: Callable[[], Awaitable[bytes]]
     ready: Callable[[], Awaitable[bool]]
     pool: Callable[[], Awaitable[dict[str, Any]]]
@@ -210,6 +212,7 @@ class Reader:
         last = parts.ledger.runs(scope, limit=1)
         following = parts.ledger.next_due(scope)
         counts = parts.ledger.counts(scope)
+        spent = [one for one in parts.spent(now) if one.holds(scope)]
         return {
             "version": parts.version,
             "started_at": parts.started_at.isoformat(),
@@ -236,14 +239,24 @@ class Reader:
             }
             if following and following.due_at
             else None,
+            "budgets": [one.model_dump(mode="json") for one in spent],
             "last_run": run_json(last[0]) if last else None,
             "outbox": counts.get("outbox", 0),
             "reviews": {"open": counts.get("reviews.open", 0)},
             "index": {"generation": parts.ledger.generation()},
-            "quiet": not (
-                leases or unfinished or (following and following.due_at and following.due_at <= now)
-            ),
+            "quiet": not (leases or unfinished or self._starting(scope, spent, now)),
         }
+
+    def _starting(self, scope: Scope | None, spent: Sequence[SpentBudget], now: datetime) -> bool:
+        """Whether something is due at or below the scope that no budget holds back."""
+        held = [one for one in spent if one.holds(scope)]
+        if not held:
+            following = self._parts.ledger.next_due(scope)
+            return bool(following and following.due_at and following.due_at <= now)
+        if scope is not None or any(one.org is None for one in held):
+            return False
+        orgs = [one.org for one in held if one.org is not None]
+        return bool(self._parts.ledger.due(now, limit=1, without=orgs))
 
 
 def _counted(evidence: Sequence[Evidence]) -> dict[str, Any]:

@@ -62,7 +62,9 @@ class LogEvent(StrEnum):
     RUN_DONE = "run.done", "a run is projected"
     RUN_WITHOUT_EFFECT = "run.without_effect", "night after night input changes nothing"
     RUN_STOPPED = "run.stopped", "a breaker kept notes that a night would have lost"
-    BUDGET_SPENT = "budget.spent", "a run used up what it may use"
+    BUDGET_SPENT = "budget.spent", "a run used up what it, its organisation or a night may use"
+    BUDGET_HOLDS = "budget.holds", "nights wait until there is room in a budget again"
+    BUDGET_FREE = "budget.free", "nights that waited for a budget may start again"
 
     # engines
     ENGINE_PROBLEM = "engine.problem", "an answer was unusable and changes nothing"

@@ -106,6 +106,17 @@ class Metrics:
     breakers = Row(
         Counter, "sleep_breakers_total", "Nights a breaker stopped.", ("breaker", "tier")
     )
+    budget_spent = Row(
+        Counter,
+        "sleep_budget_spent_total",
+        "Runs that yielded because a budget is spent, by the limit below policy.budget.",
+        ("limit",),
+    )
+    held_tenants = Row(
+        Gauge,
+        "sleep_held_tenants",
+        "Organisations whose nights wait for room in a budget of their own or of all.",
+    )
     dropped = Row(Counter, "sleep_dropped_total", "What a night did not keep, by code.", ("code",))
     pins = Row(Counter, "sleep_pins_total", "Model outputs remembered.", ("step",))
     lease_lost = Row(Counter, "sleep_lease_lost_total", "Scopes taken over while held.")

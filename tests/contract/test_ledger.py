@@ -24,8 +24,7 @@ from sleep_runtime.core.journal import ScopeHead
 from sleep_runtime.core.ports import Commit, LedgerReader, LedgerWriter
 from sleep_runtime.core.run import Lease
 from sleep_runtime.core.scope import Scope
-from sleep_runtime.stores.ledger import SqliteLedger, SqliteLedgerReader
-from sleep_runtime.stores.ledger.reader import due_query
+from sleep_runtime.stores.ledger import SqliteLedger, SqliteLedgerReader, schedules, spending
 from sleep_runtime.stores.ledger.schema import observations, observed_below
 from sleep_runtime.stores.sqlite import connect_reader
 from sleep_runtime.testing.contracts.ledger import (
@@ -58,6 +57,7 @@ from sleep_runtime.testing.contracts.ledger_people import (
     ReviewContract,
     UndoContract,
 )
+from sleep_runtime.testing.contracts.ledger_spending import FairDueContract, SpendingContract
 
 
 def _open(path: Path) -> Iterator[LedgerBench]:
@@ -115,6 +115,14 @@ class TestNotes(NoteContract):
 
 
 class TestSchedules(ScheduleContract):
+    pass
+
+
+class TestSpending(SpendingContract):
+    pass
+
+
+class TestFairDue(FairDueContract):
     pass
 
 
@@ -311,12 +319,19 @@ def test_due_grows_with_what_is_due_not_with_all_scopes(bench: LedgerBench, path
         watermark=10_000,
         now=T0,
     )
-    plan = _explain(path, due_query(T0, limit=100))
-    assert "USING INDEX ix_schedules_due_at (due_at<" in plan
-    assert "B-TREE" not in plan
+    plan = _explain(path, schedules.due(T0, limit=100))
+    assert "USING COVERING INDEX ix_schedules_due_at (due_at<" in plan
+    assert "SCAN schedules" not in plan
     started = time.perf_counter()
     assert len(bench.reader.due(T0, limit=100)) == 10
     assert time.perf_counter() - started < 0.05
+
+
+def test_spending_of_a_window_is_one_index_range(path: Path, bench: LedgerBench) -> None:
+    since = {"since": T0, "of": "acme"}
+    everybody = _explain(path, spending.ALL_SINCE.params(**since))
+    assert "USING INDEX ix_spending_hour (hour>?)" in everybody
+    assert "(org=? AND hour>?)" in _explain(path, spending.ORG_SINCE.params(**since))
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ class Night:
         writer, lease, run = self.bench.writer, self.lease, self.run
         pins = [Pin(key=key, output={"drafts": [key]}, usage=Usage(calls=1)) for key in "kl"]
         if run.state is RunState.PLANNED:
-            yield lambda: writer.pin(lease, run.id, "distil", pins)
+            yield lambda: writer.pin(lease, run.id, "distil", pins, now=T0)
             yield lambda: self.bench.generate(lease, run, "ab", events=3)
         if run.state in (RunState.PLANNED, RunState.GENERATED):
             yield lambda: self.bench.reflect(lease, run)

@@ -21,9 +21,12 @@ from alembic.script import ScriptDirectory
 
 import sleep_runtime
 from sleep_runtime.core.errors import StoreError, StoreTooNew
+from sleep_runtime.core.observation import Usage
 from sleep_runtime.core.policy import TriggerPolicy
+from sleep_runtime.core.spending import NO_COST, Cost
 from sleep_runtime.stores.ledger import SqliteLedger, SqliteLedgerReader, revision
 from sleep_runtime.stores.ledger.schema import metadata
+from sleep_runtime.stores.sqlite import writer_engine
 
 
 @pytest.fixture
@@ -67,11 +70,29 @@ def test_a_file_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None
     _make(path)
     _set_revision(path, "9999")
     before = path.read_bytes()
-    with pytest.raises(StoreTooNew, match=r"9999.*0001.*newer sleep-runtime"):
+    with pytest.raises(StoreTooNew, match=rf"9999.*{revision.HEAD}.*newer sleep-runtime"):
         SqliteLedger(path, triggers=TriggerPolicy())
-    with pytest.raises(StoreTooNew, match=r"9999.*0001.*newer sleep-runtime"):
+    with pytest.raises(StoreTooNew, match=rf"9999.*{revision.HEAD}.*newer sleep-runtime"):
         SqliteLedgerReader(path)
     assert path.read_bytes() == before
+
+
+def test_a_ledger_of_the_first_revision_keeps_its_runs(path: Path) -> None:
+    """What a run had used before counts as its earlier turns: it is not spent when it goes on."""
+    engine = writer_engine(path)
+    with engine.begin() as tx:
+        revision.upgrade(tx, "0001")
+        tx.exec_driver_sql(
+            "INSERT INTO runs VALUES ('r', 'acme', 1, 'cadence', '', 'yielded', 'planned', 1, 'x',"
+            " 0, 0, 0, 3, 0, 0, 9, 0, 0, '{}', '{\"calls\":7,\"input_tokens\":5}', 1, '', '[]', '')"
+        )
+    engine.dispose()
+    with SqliteLedger(path, triggers=TriggerPolicy()) as ledger:
+        run = ledger.reader.run("r")
+        assert run is not None
+        assert run.cost == Cost(usage=Usage(calls=7, input_tokens=5))
+        assert run.turn_cost == NO_COST
+        assert ledger.reader.spending(since=run.planned_at) == []
 
 
 def test_a_reader_does_not_migrate(path: Path) -> None:

@@ -696,6 +696,20 @@ def test_status_says_what_is_awake_pending_next_and_why(run: Run, runtime: FakeR
     assert run("status", "--json").json["url"] == runtime.url
 
 
+def test_status_names_a_spent_budget_and_when_there_is_room(run: Run, runtime: FakeRuntime) -> None:
+    until = datetime.now(UTC) + timedelta(hours=2, minutes=3, seconds=20)
+    spent = {
+        "limit": "policy.budget.tenant.max_tokens",
+        "org": "acme",
+        "reason": "acme has used 120 of 100 tokens in 24 h",
+        "until": until.isoformat(),
+    }
+    runtime.on("GET", "/v1/status", Answer(a_status(budgets=[spent])))
+    (line,) = (line for line in run("status").out.splitlines() if line.startswith("budget:"))
+    assert "acme has used 120 of 100 tokens in 24 h (policy.budget.tenant.max_tokens)" in line
+    assert line.endswith("in 2 h 3 min")
+
+
 def test_status_of_a_quiet_runtime(run: Run, runtime: FakeRuntime) -> None:
     runtime.on("GET", "/v1/status", Answer(a_status()))
     text = run("status", "--scope", "acme").out

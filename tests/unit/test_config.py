@@ -67,6 +67,44 @@ def test_deep_environment_name_reaches_the_policy() -> None:
     assert settings.policy.triggers.cadence_s == 60
 
 
+def test_weights_of_organisations_are_one_setting(config: Path) -> None:
+    """Whatever an organisation is called: a dot in its name does not make it a section."""
+    config.write_text("policy:\n  fairness:\n    weights: {acme.com: 3, other: 2}\n")
+    loaded = load(config, environ={})
+    assert loaded.settings.policy.fairness.weights == {"acme.com": 3, "other": 2}
+    assert loaded.provenance["policy.fairness.weights"] == f"file {config}:3"
+    name = "SLEEP_POLICY__FAIRNESS__WEIGHTS"
+    from_environment = load(environ={name: '{"acme.com": 5}'})
+    assert from_environment.settings.policy.fairness.weights == {"acme.com": 5}
+    assert from_environment.provenance["policy.fairness.weights"] == f"env {name}"
+
+
+@pytest.mark.parametrize(
+    ("weights", "reason"),
+    [
+        ("{acme/team: 2}", "no organisation"),
+        ("{acme: 0}", "greater than or equal to 1"),
+        ("{acme: 1.5}", "integer"),
+        ("{'a b': 2}", "not allowed"),
+        ("3", "dictionary"),
+    ],
+)
+def test_a_weight_that_makes_no_sense_is_refused(config: Path, weights: str, reason: str) -> None:
+    config.write_text(f"policy:\n  fairness:\n    weights: {weights}\n")
+    (problem,) = problems_of(config)
+    assert problem.field.startswith("policy.fairness.weights")
+    assert reason in problem.reason
+
+
+@pytest.mark.parametrize(
+    "key", ["tenant.max_tokens", "night.max_seconds", "window_s", "max_gpu_seconds"]
+)
+def test_a_budget_below_its_least_value_is_refused(key: str) -> None:
+    name = env_name(f"policy.budget.{key}")
+    (problem,) = problems_of(**{name: "-1"})
+    assert problem.field == f"policy.budget.{key}"
+
+
 def test_all_problems_are_told_at_once_with_field_reason_and_mend(config: Path) -> None:
     config.write_text(
         "http:\n  prt: 3\n  port: seventy\nengien:\n  kind: openai\n"

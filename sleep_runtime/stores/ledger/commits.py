@@ -15,6 +15,7 @@ from sleep_runtime.core.policy import TriggerPolicy
 from sleep_runtime.core.ports import Commit, NoteVector
 from sleep_runtime.core.proposal import Delta
 from sleep_runtime.core.run import Lease, Run, RunState
+from sleep_runtime.core.spending import NO_COST, Cost
 from sleep_runtime.stores.ledger import (
     meta,
     observations,
@@ -73,6 +74,7 @@ def commit(
     *,
     now: datetime,
     policy: TriggerPolicy,
+    cost: Cost = NO_COST,
 ) -> Run:
     """reflected -> committed. Raises ``StaleRevision`` when a note moved on since it was read."""
     run = runs.held(tx, lease, run_id)
@@ -82,7 +84,7 @@ def commit(
     revisions = _follow(tx, run, changes)
     done = runs.change(
         tx,
-        run,
+        runs.charge(tx, run, cost, now=now),
         state=RunState.COMMITTED,
         counts=runs.added(run.counts, what.counts),
         reason=what.reason,

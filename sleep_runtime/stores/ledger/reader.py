@@ -5,7 +5,7 @@ Each method reads one snapshot. Nothing here waits for the writer, or makes it w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from sleep_runtime.core.proposal import CommittedDelta, Critique, Judgement, Pro
 from sleep_runtime.core.review import RememberedVerdict, Review, ReviewState
 from sleep_runtime.core.run import Lease, Run, Schedule
 from sleep_runtime.core.scope import Scope, Tier
+from sleep_runtime.core.spending import Bucket
 from sleep_runtime.core.undo import Undoing
 from sleep_runtime.stores.ledger import (
     meta,
@@ -32,6 +33,7 @@ from sleep_runtime.stores.ledger import (
     runs,
     schedules,
     schema,
+    spending,
     totals,
     undoing,
 )
@@ -281,12 +283,19 @@ class SqliteLedgerReader:
         by_due_time = pending.order_by(table.c.due_at.nulls_last(), table.c.scope)
         return self._all(by_due_time.limit(limit), rows.schedule)
 
-    def due(self, now: datetime, *, limit: int) -> list[Schedule]:
-        return self._all(due_query(now, limit=limit), rows.schedule)
+    def due(
+        self, now: datetime, *, limit: int, least: int = 1, without: Collection[Scope] = ()
+    ) -> list[Schedule]:
+        query = schedules.due(now, limit=limit, least=least, without=without)
+        return self._all(query, rows.schedule)
 
-    def backlog(self, now: datetime) -> Backlog:
+    def spending(self, *, since: datetime, org: Scope | None = None) -> list[Bucket]:
         with self._read() as tx:
-            return totals.due(tx, now)
+            return spending.since(tx, since, org)
+
+    def backlog(self, now: datetime, *, without: Collection[Scope] = ()) -> Backlog:
+        with self._read() as tx:
+            return totals.due(tx, now, without)
 
     def gpu_seconds(self, day: str) -> float:
         with self._read() as tx:
@@ -398,17 +407,6 @@ def _dossier(note: Note, evidence: Sequence[Evidence], seen: Mapping[str, Observ
         wordings=wordings(note.claim, (item.claim for item in first)),
         undone=tuple(item.event_id for item in evidence if item.undone),
         said=tuple(first) if len(first) == len(names) else (),
-    )
-
-
-def due_query(now: datetime, *, limit: int) -> sa.Select[Any]:
-    """What is due: one range of ``ix_schedules_due_at``, already in order."""
-    table = schema.schedules
-    return (
-        sa.select(table)
-        .where(table.c.due_at <= now)
-        .order_by(table.c.due_at, table.c.scope)
-        .limit(limit)
     )
 
 

@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from sleep_runtime.core.note import Evidence, Note
-from sleep_runtime.core.observation import Observation
+from sleep_runtime.core.observation import Observation, Usage
 from sleep_runtime.core.ports import NoteVector, Pin
 from sleep_runtime.core.proposal import CommittedDelta, Critique, Delta, Judgement, Proposal
 from sleep_runtime.core.review import RememberedVerdict, Review
 from sleep_runtime.core.run import CursorRange, Lease, Run, Schedule
 from sleep_runtime.core.scope import Scope
+from sleep_runtime.core.spending import Bucket, Cost
 from sleep_runtime.stores.ledger import schema
 
 Row = sa.Row[Any]
@@ -152,6 +153,8 @@ def run_values(run: Run) -> Values:
         "reviews": run.reviews,
         "counts": run.counts,
         "usage": run.usage.model_dump(mode="json"),
+        "seconds": run.seconds,
+        "spent_before": run.spent_before.model_dump(mode="json"),
         "attempts": run.attempts,
         "reason": run.reason,
         "undoes": list(run.undoes),
@@ -268,6 +271,18 @@ def judgement_values(
 def judgement(row: Row) -> Judgement:
     """An engine's answer, apart from the pair."""
     return Judgement(verdict=row.verdict, score=row.score, reason=row.reason)
+
+
+def spending_values(org: str, hour: datetime, cost: Cost) -> Values:
+    """A row of ``spending``."""
+    return {"org": org, "hour": hour, "seconds": cost.seconds, **cost.usage.model_dump()}
+
+
+def bucket(row: Row) -> Bucket:
+    """What one organisation's nights cost in one hour."""
+    values = row._asdict()
+    org, hour, seconds = (values.pop(name) for name in ("org", "hour", "seconds"))
+    return Bucket(org=org, hour=hour, cost=Cost(usage=Usage(**values), seconds=seconds))
 
 
 def lease(row: Row) -> Lease:

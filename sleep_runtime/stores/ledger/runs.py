@@ -18,13 +18,21 @@ from sqlalchemy.dialects.sqlite import insert
 from sleep_runtime.consolidation.triggers import plan_due
 from sleep_runtime.core.errors import NotFound, StoreError
 from sleep_runtime.core.ids import stable_id
-from sleep_runtime.core.observation import Observation
+from sleep_runtime.core.observation import Observation, Usage
 from sleep_runtime.core.policy import TriggerPolicy
 from sleep_runtime.core.ports import Asked, Cursors, Pin
 from sleep_runtime.core.proposal import Critique, Proposal
 from sleep_runtime.core.run import CursorRange, Lease, Run, RunState, Schedule, Trigger
 from sleep_runtime.core.scope import Scope
-from sleep_runtime.stores.ledger import leases, observations, opinions, rows, schedules
+from sleep_runtime.core.spending import NO_COST, Cost
+from sleep_runtime.stores.ledger import (
+    leases,
+    observations,
+    opinions,
+    rows,
+    schedules,
+    spending,
+)
 from sleep_runtime.stores.ledger.schedules import Entry
 from sleep_runtime.stores.ledger.schema import cursors, pins, proposals, runs
 
@@ -85,6 +93,16 @@ def change(tx: sa.Connection, run: Run, **fields: Any) -> Run:
     changed = run.model_copy(update=fields)
     tx.execute(_CHANGE, {"run": run.id, **rows.run_values(changed)})
     return changed
+
+
+def charge(tx: sa.Connection, run: Run, cost: Cost, *, now: datetime) -> Run:
+    """The run with what it used since its last write, and its organisation charged for it.
+
+    The caller writes the run.
+    """
+    spending.add(tx, run, cost, now=now)
+    total = run.cost + cost
+    return run.model_copy(update={"usage": total.usage, "seconds": total.seconds})
 
 
 def stands_at(run: Run, state: RunState) -> bool:
@@ -229,7 +247,16 @@ def _rest(tx: sa.Connection, entry: Entry, *, policy: TriggerPolicy, now: dateti
 # ---------------------------------------------------------------------------- steps
 
 
-def pin(tx: sa.Connection, lease: Lease, run_id: str, step: str, found: Sequence[Pin]) -> None:
+def pin(
+    tx: sa.Connection,
+    lease: Lease,
+    run_id: str,
+    step: str,
+    found: Sequence[Pin],
+    *,
+    now: datetime,
+    seconds: float = 0.0,
+) -> Run:
     """Remember model outputs once; what a key cost is added to the run with its first output."""
     run = held(tx, lease, run_id)
     known = set(tx.execute(sa.select(pins.c.key).where(*of_step(run_id, step))).scalars())
@@ -238,9 +265,11 @@ def pin(tx: sa.Connection, lease: Lease, run_id: str, step: str, found: Sequence
         if one.key not in known:
             fresh.setdefault(one.key, one)
     if not fresh:
-        return
+        return run
     tx.execute(sa.insert(pins), [rows.pin_values(run_id, step, one) for one in fresh.values()])
-    change(tx, run, usage=sum((one.usage for one in fresh.values()), run.usage), attempts=1)
+    used = sum((one.usage for one in fresh.values()), Usage())
+    charged = charge(tx, run, Cost(usage=used, seconds=seconds), now=now)
+    return change(tx, charged, attempts=1)
 
 
 def of_step(run_id: str, step: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
@@ -259,6 +288,7 @@ def generated(
     counts: Mapping[str, int],
     now: datetime,
     policy: TriggerPolicy,
+    cost: Cost = NO_COST,
 ) -> Run:
     """planned -> generated: the observations, the journal cursor, and what waits where now."""
     run = held(tx, lease, run_id)
@@ -271,7 +301,7 @@ def generated(
     upto = observations.end(tx, run.scope, after=after, limit=_max_observations(tx, run))
     done = change(
         tx,
-        run,
+        charge(tx, run, cost, now=now),
         state=RunState.GENERATED,
         attempts=1,
         observations=CursorRange(after=after, upto=upto),
@@ -327,6 +357,7 @@ def reflected(
     counts: Mapping[str, int],
     now: datetime,
     asked: Asked | None = None,
+    cost: Cost = NO_COST,
 ) -> Run:
     """generated -> reflected: what was proposed and what was thought of it."""
     run = held(tx, lease, run_id)
@@ -339,7 +370,7 @@ def reflected(
         opinions.remember(tx, run.scope, asked, now=now)
     return change(
         tx,
-        run,
+        charge(tx, run, cost, now=now),
         state=RunState.REFLECTED,
         attempts=1,
         counts=added(run.counts, counts),
@@ -347,13 +378,16 @@ def reflected(
     )
 
 
-def projected(tx: sa.Connection, run_id: str, *, now: datetime, policy: TriggerPolicy) -> Run:
+def projected(
+    tx: sa.Connection, run_id: str, *, now: datetime, policy: TriggerPolicy, cost: Cost = NO_COST
+) -> Run:
     """committed -> projected; the scope is due again by what is pending, no longer by this run."""
     run = get(tx, run_id)
     yielded_committed = run.state is RunState.YIELDED and run.stood_at is RunState.COMMITTED
     if not yielded_committed and not stands_at(run, RunState.COMMITTED):
         return run
-    done = change(tx, run, state=RunState.PROJECTED, stood_at=None, updated_at=now)
+    charged = charge(tx, run, cost, now=now)
+    done = change(tx, charged, state=RunState.PROJECTED, stood_at=None, updated_at=now)
     schedules.revise(tx, [run.scope], anew, policy=policy, now=now)
     return done
 
@@ -376,21 +410,30 @@ def yield_run(
     now: datetime,
     policy: TriggerPolicy,
     failed: bool = False,
+    cost: Cost = NO_COST,
+    spent_until: datetime | None = None,
+    at_once: bool = False,
 ) -> Run:
-    """Stop where the run stands; it is due again after the cool-down."""
+    """Stop where the run stands; it is due again after the cool-down.
+
+    Or when there is room in a budget again: then its next turn begins to count anew. Or at once.
+    """
     run = held(tx, lease, run_id)
     if run.state is RunState.YIELDED or run.state.terminal:
         return run
+    charged = charge(tx, run, cost, now=now)
     done = change(
         tx,
-        run,
+        charged,
         state=RunState.YIELDED,
         stood_at=run.state,
         attempts=run.attempts + failed,
         reason=reason,
         updated_at=now,
+        spent_before=run.spent_before if spent_until is None else charged.cost,
     )
-    _cool_down(tx, run.scope, now=now, policy=policy)
+    if not at_once:
+        _cool_down(tx, run.scope, now=now, policy=policy, until=spent_until)
     return done
 
 
@@ -402,6 +445,7 @@ def abandon(
     *,
     now: datetime,
     policy: TriggerPolicy,
+    cost: Cost = NO_COST,
 ) -> Run:
     """Give the run up; what it did not commit stays pending.
 
@@ -412,17 +456,28 @@ def abandon(
         return run
     if RunState.COMMITTED in (run.state, run.stood_at):
         reason = f"{run.reason}; committed, not projected by this run: {reason}".lstrip("; ")
-    done = change(tx, run, state=RunState.ABANDONED, stood_at=None, reason=reason, updated_at=now)
+    charged = charge(tx, run, cost, now=now)
+    done = change(
+        tx, charged, state=RunState.ABANDONED, stood_at=None, reason=reason, updated_at=now
+    )
     _cool_down(tx, run.scope, now=now, policy=policy)
     return done
 
 
-def _cool_down(tx: sa.Connection, scope: Scope, *, now: datetime, policy: TriggerPolicy) -> None:
-    """Due again exactly when the cool-down is over, if anything is pending.
+def _cool_down(
+    tx: sa.Connection,
+    scope: Scope,
+    *,
+    now: datetime,
+    policy: TriggerPolicy,
+    until: datetime | None = None,
+) -> None:
+    """Due again exactly when the cool-down is over, and ``until``, if anything is pending.
 
     A policy without a cool-down still gets a second: what cannot be done now is no tight loop.
     """
-    until = now + timedelta(seconds=max(policy.cooldown_s, _LEAST_COOLDOWN_S))
+    cooled = now + timedelta(seconds=max(policy.cooldown_s, _LEAST_COOLDOWN_S))
+    until = max(cooled, until or cooled)
 
     def brake(entry: Entry) -> Entry:
         return replace(entry, not_before=max(until, entry.not_before or until))

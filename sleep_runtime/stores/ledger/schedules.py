@@ -10,7 +10,7 @@ Rules every change keeps:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -151,6 +151,38 @@ def note_heads(
 
     grown = [entry.schedule.scope for entry in load(tx, by_scope) if grow(entry) != entry]
     revise(tx, grown, grow, policy=policy, now=now)
+
+
+# Up to the first slash, or all of it.
+_ORG = sa.func.substr(schedules.c.scope, 1, sa.func.instr(schedules.c.scope.concat("/"), "/") - 1)
+
+
+def due(
+    now: datetime, *, limit: int, least: int = 1, without: Collection[Scope] = ()
+) -> sa.Select[Any]:
+    """What is due, fairly over organisations: one range of ``ix_schedules_due_at``, ranked."""
+    table = schedules
+    by_age = (table.c.due_at, table.c.scope)
+    wanted = sa.select(
+        table.c.scope,
+        table.c.due_at,
+        sa.func.row_number().over(partition_by=_ORG, order_by=by_age).label("place"),
+    ).where(table.c.due_at <= now)
+    if without:
+        wanted = wanted.where(_ORG.not_in(sorted(str(org) for org in without)))
+    placed = wanted.subquery("placed")
+    fairly = (placed.c.place, placed.c.due_at, placed.c.scope)
+    ranked = sa.select(
+        placed.c.scope,
+        placed.c.place,
+        sa.func.row_number().over(order_by=fairly).label("rank"),
+    ).subquery("ranked")
+    return (
+        sa.select(table)
+        .join(ranked, ranked.c.scope == table.c.scope)
+        .where(sa.or_(ranked.c.rank <= limit, ranked.c.place <= least))
+        .order_by(*by_age)
+    )
 
 
 def request(

@@ -215,6 +215,8 @@ runs = sa.Table(
     _integer("reviews"),
     _json("counts"),
     _json("usage"),
+    sa.Column("seconds", sa.Float, nullable=False),
+    _json("spent_before"),
     _integer("attempts"),
     _text("reason"),
     _json("undoes"),
@@ -334,6 +336,21 @@ schedules = sa.Table(
     sa.Column("trigger", sa.Text),
     _instant("not_before", nullable=True),
     sa.Index("ix_schedules_due_at", "due_at", "scope"),
+)
+
+# What nights cost. Names organisations and nothing of what they say; not part of what is learned.
+spending = sa.Table(
+    "spending",
+    metadata,
+    _text("org", primary_key=True),
+    sa.Column("hour", Instant, primary_key=True, nullable=False),
+    _integer("calls"),
+    _integer("input_tokens"),
+    _integer("output_tokens"),
+    _integer("cached_tokens"),
+    sa.Column("gpu_seconds", sa.Float, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Index("ix_spending_hour", "hour", "org"),
 )
 
 outbox = sa.Table(

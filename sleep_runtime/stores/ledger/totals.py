@@ -5,6 +5,7 @@ None of these takes the rows themselves into memory: a status is whole however m
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -57,13 +58,13 @@ def counts(tx: sa.Connection, within: Scope | None) -> dict[str, int]:
     return counted | {f"notes.{s.value}": found.get(s.value, 0) for s in NoteStatus}
 
 
-def due(tx: sa.Connection, now: datetime) -> Backlog:
+def due(tx: sa.Connection, now: datetime, without: Collection[Scope]) -> Backlog:
     """The scopes that are due at ``now`` and their pending tokens: one range of the index."""
     table = schema.schedules
     tokens = sa.func.coalesce(sa.func.sum(table.c.tokens_seen - table.c.tokens_done), 0)
     found = tx.execute(
         sa.select(sa.func.count().label("scopes"), tokens.label("tokens")).where(
-            table.c.due_at <= now
+            table.c.due_at <= now, *(~under(table.c.scope, org) for org in without)
         )
     ).one()
     return Backlog(scopes=int(found.scopes), tokens=int(found.tokens))

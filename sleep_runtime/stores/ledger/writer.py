@@ -25,6 +25,7 @@ from sleep_runtime.core.proposal import Critique, Proposal
 from sleep_runtime.core.review import Review, Ruling
 from sleep_runtime.core.run import Lease, Run, Trigger
 from sleep_runtime.core.scope import Scope
+from sleep_runtime.core.spending import NO_COST, Cost
 from sleep_runtime.core.undo import Undoing
 from sleep_runtime.stores.ledger import (
     commits,
@@ -144,9 +145,18 @@ class SqliteLedger:
                 policy=self._policy,
             )
 
-    def pin(self, lease: Lease, run_id: str, step: str, pins: Sequence[Pin]) -> None:
+    def pin(
+        self,
+        lease: Lease,
+        run_id: str,
+        step: str,
+        pins: Sequence[Pin],
+        *,
+        now: datetime,
+        seconds: float = 0.0,
+    ) -> Run:
         with self._write() as tx:
-            runs.pin(tx, lease, run_id, step, pins)
+            return runs.pin(tx, lease, run_id, step, pins, now=now, seconds=seconds)
 
     def generated(
         self,
@@ -158,6 +168,7 @@ class SqliteLedger:
         tokens: int,
         counts: Mapping[str, int],
         now: datetime,
+        cost: Cost = NO_COST,
     ) -> Run:
         with self._write() as tx:
             return runs.generated(
@@ -170,6 +181,7 @@ class SqliteLedger:
                 counts=counts,
                 now=now,
                 policy=self._policy,
+                cost=cost,
             )
 
     def reflected(
@@ -181,29 +193,56 @@ class SqliteLedger:
         counts: Mapping[str, int],
         now: datetime,
         asked: Asked | None = None,
+        cost: Cost = NO_COST,
     ) -> Run:
         with self._write() as tx:
-            return runs.reflected(tx, lease, run_id, judged, counts=counts, now=now, asked=asked)
+            return runs.reflected(
+                tx, lease, run_id, judged, counts=counts, now=now, asked=asked, cost=cost
+            )
 
-    def commit(self, lease: Lease, run_id: str, commit: Commit, *, now: datetime) -> Run:
+    def commit(
+        self, lease: Lease, run_id: str, commit: Commit, *, now: datetime, cost: Cost = NO_COST
+    ) -> Run:
         with self._write() as tx:
-            return commits.commit(tx, lease, run_id, commit, now=now, policy=self._policy)
+            return commits.commit(
+                tx, lease, run_id, commit, now=now, policy=self._policy, cost=cost
+            )
 
-    def projected(self, run_id: str, *, now: datetime) -> Run:
+    def projected(self, run_id: str, *, now: datetime, cost: Cost = NO_COST) -> Run:
         with self._write() as tx:
-            return runs.projected(tx, run_id, now=now, policy=self._policy)
+            return runs.projected(tx, run_id, now=now, policy=self._policy, cost=cost)
 
     def yield_run(
-        self, lease: Lease, run_id: str, reason: str, *, now: datetime, failed: bool = False
+        self,
+        lease: Lease,
+        run_id: str,
+        reason: str,
+        *,
+        now: datetime,
+        failed: bool = False,
+        cost: Cost = NO_COST,
+        spent_until: datetime | None = None,
+        at_once: bool = False,
     ) -> Run:
         with self._write() as tx:
             return runs.yield_run(
-                tx, lease, run_id, reason, now=now, policy=self._policy, failed=failed
+                tx,
+                lease,
+                run_id,
+                reason,
+                now=now,
+                policy=self._policy,
+                failed=failed,
+                cost=cost,
+                spent_until=spent_until,
+                at_once=at_once,
             )
 
-    def abandon(self, lease: Lease, run_id: str, reason: str, *, now: datetime) -> Run:
+    def abandon(
+        self, lease: Lease, run_id: str, reason: str, *, now: datetime, cost: Cost = NO_COST
+    ) -> Run:
         with self._write() as tx:
-            return runs.abandon(tx, lease, run_id, reason, now=now, policy=self._policy)
+            return runs.abandon(tx, lease, run_id, reason, now=now, policy=self._policy, cost=cost)
 
     # ------------------------------------------------------------------------ people
 

@@ -84,7 +84,7 @@ class LeaseContract:
             lambda: bench.writer.renew(old, now=late, ttl_s=60),
             lambda: bench.writer.release(old),
             lambda: bench.try_plan(old, upto=3),
-            lambda: bench.writer.pin(old, run.id, "distil", [Pin(key="k", output={})]),
+            lambda: bench.writer.pin(old, run.id, "distil", [Pin(key="k", output={})], now=T0),
             lambda: bench.generate(old, run, "ab", events=3),
             lambda: bench.reflect(old, run),
             lambda: bench.writer.commit(old, run.id, Commit(), now=late),
@@ -171,10 +171,14 @@ class RunContract:
         run = bench.plan(lease, upto=3)
         cost = Usage(calls=1, input_tokens=5)
         first = Pin(key="k", output={"b": 1, "a": [2]}, usage=cost)
-        bench.writer.pin(lease, run.id, "distil", [first])
+        bench.writer.pin(lease, run.id, "distil", [first], now=T0)
         other = Pin(key="l", output={}, usage=cost)
         bench.writer.pin(
-            lease, run.id, "distil", [Pin(key="k", output={"x": 1}, usage=cost), other, other]
+            lease,
+            run.id,
+            "distil",
+            [Pin(key="k", output={"x": 1}, usage=cost), other, other],
+            now=T0,
         )
         assert bench.reader.pins(run.id, "distil") == {"k": first, "l": other}
         assert bench.reader.pins(run.id, "compare") == {}

@@ -131,7 +131,7 @@ class NoteContract:
             bench.heads(scope, 1)
             lease = bench.lease(scope)
             run = bench.plan(lease, upto=1)
-            bench.writer.pin(lease, run.id, "distil", [Pin(key="k", output={})])
+            bench.writer.pin(lease, run.id, "distil", [Pin(key="k", output={})], now=T0)
             bench.generate(lease, run, names)
             bench.reflect(lease, run)
             # What is said at ANA, whoever learns from it.
