@@ -112,6 +112,9 @@ class Scheduler:
         for tier, pending in self._ledger.pending_by_tier().items():
             METRICS.pending_events.labels(tier.label).set(pending.events)
             METRICS.pending_observations.labels(tier.label).set(pending.observations)
+        since = self._ledger.pending_since()
+        waited = self._clock.now() - since if since else timedelta()
+        METRICS.backlog_age_seconds.set(max(0.0, waited.total_seconds()))
         METRICS.held_tenants.set(self._waiting_for_budget())
         METRICS.outbox_marks.set(self._ledger.counts().get("outbox", 0))
 

@@ -317,6 +317,9 @@ class LedgerReader(Protocol):
         Organisations in ``without`` are left out.
         """
 
+    def pending_since(self) -> datetime | None:
+        """Since when the oldest pending thing waits for a night; None when nothing does."""
+
     def gpu_seconds(self, day: str) -> float:
         """What the idle pool held of GPUs on this day (``2026-11-26``), as far as it was kept."""
 

@@ -125,6 +125,10 @@ class Metrics:
         Gauge, "sleep_pending_observations", "Observations that no night has weighed.", ("tier",)
     )
 
+    backlog_age_seconds = Row(
+        Gauge, "sleep_backlog_age_seconds", "How long the oldest pending thing has waited."
+    )
+
     # engines
     engine_calls = Row(Counter, "sleep_engine_calls_total", "Questions asked.", ("engine", "step"))
     engine_tokens = Row(

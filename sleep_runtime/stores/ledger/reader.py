@@ -297,6 +297,12 @@ class SqliteLedgerReader:
         with self._read() as tx:
             return totals.due(tx, now, without)
 
+    def pending_since(self) -> datetime | None:
+        oldest = sa.select(sa.func.min(schema.schedules.c.pending_since))
+        with self._read() as tx:
+            found: datetime | None = tx.execute(oldest).scalar()
+        return found
+
     def gpu_seconds(self, day: str) -> float:
         with self._read() as tx:
             return meta.read(tx, f"{meta.GPU_MS}{day}") / 1000.0
