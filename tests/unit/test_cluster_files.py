@@ -284,7 +284,8 @@ def _selects(selector: Document, labels: dict[str, str]) -> bool:
 def test_the_network_opens_the_ports_that_are_served_and_no_others() -> None:
     opened: dict[str, set[int]] = {}
     for policy in of_kind(rendered("gke"), "NetworkPolicy"):
-        assert set(policy["spec"]["policyTypes"]) >= {"Ingress"} & set(policy["spec"])
+        ruled = {kind for kind in ("Ingress", "Egress") if kind.lower() in policy["spec"]}
+        assert set(policy["spec"]["policyTypes"]) == ruled, "a type without rules closes all"
         for rule in policy["spec"].get("ingress", []):
             assert rule["from"], "open to everybody"
             ports = {port["port"] for port in rule.get("ports", [])}
@@ -295,6 +296,14 @@ def test_the_network_opens_the_ports_that_are_served_and_no_others() -> None:
         "sleep-runtime-clients": {settings.http.port},
         "sleep-runtime-metrics": {settings.http.port, 8080, 9101},
     }
+    outside = [
+        to["ipBlock"]
+        for policy in of_kind(rendered("gke"), "NetworkPolicy")
+        for rule in policy["spec"].get("egress", [])
+        for to in rule["to"]
+        if "ipBlock" in to
+    ]
+    assert outside == [{"cidr": "0.0.0.0/0", "except": ["169.254.169.254/32"]}]
     head = pod_of(groups_of(cluster_of("gke"))["head"])["containers"][0]
     named = {port["name"]: port["containerPort"] for port in head["ports"]}
     assert (named["http"], named["ray-metrics"]) == (settings.http.port, 8080)
