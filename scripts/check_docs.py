@@ -34,17 +34,19 @@ def main() -> int:
     problems = [problem for page in pages() for problem in check(page)]
     for problem in problems:
         print(problem, file=sys.stderr)
-    load(ROOT / "configs" / "local.yaml")
+    for name in ("local", "gpu", "cluster"):
+        load(ROOT / "configs" / f"{name}.yaml", environ={})
     print(f"docs: {len(pages())} pages, {len(problems)} problems", file=sys.stderr)
     return 1 if problems else 0
 
 
 def pages() -> list[Path]:
-    """README, CHANGELOG, everything under docs and the examples' READMEs."""
+    """README, CHANGELOG, everything under docs and the READMEs of examples and cluster."""
     return [
         *sorted(ROOT.glob("*.md")),
         *sorted((ROOT / "docs").rglob("*.md")),
         *sorted((ROOT / "examples").rglob("*.md")),
+        *sorted((ROOT / "cluster").rglob("*.md")),
     ]
 
 

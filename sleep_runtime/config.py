@@ -53,6 +53,11 @@ class HttpSettings(_Section):
         default=512, gt=0, description="requests that may wait; more are answered 503"
     )
     replicas: int = Field(default=1, gt=0, description="processes that serve requests")
+    route_prefix: str = Field(
+        default="/",
+        pattern=r"^/([a-z0-9_-]+(/[a-z0-9_-]+)*)?$",
+        description="where on the port; two runtimes of one cluster need two",
+    )
 
 
 class JournalSettings(_Section):

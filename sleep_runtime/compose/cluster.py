@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -21,8 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from fastapi import FastAPI
-from ray import serve
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 
 from sleep_runtime import __version__
@@ -31,8 +28,16 @@ from sleep_runtime.actors.night_watch import NightWatch
 from sleep_runtime.actors.owners import IndexOwner, JournalOwner, LedgerOwner, cause_of
 from sleep_runtime.compose import nights
 from sleep_runtime.compose.cold import check_same_age, make_embedder
-from sleep_runtime.compose.placement import control_node, pinned, replica_pinned
-from sleep_runtime.compose.replica import Owners, build_replica_app
+from sleep_runtime.compose.front import (
+    DRAIN_S,
+    check_port,
+    check_proxy,
+    start_hot_path,
+    start_proxy,
+    stop_hot_path,
+)
+from sleep_runtime.compose.placement import control_node, pinned
+from sleep_runtime.compose.replica import Owners
 from sleep_runtime.config import Settings
 from sleep_runtime.core.errors import RuntimeUnavailable, SleepRuntimeError
 from sleep_runtime.core.ids import digest
@@ -44,7 +49,6 @@ Progress = Callable[[str], None]
 
 READY_TIMEOUT_S = 120.0
 CLOSE_TIMEOUT_S = 20.0
-DRAIN_S = 10.0
 
 # Ray starts its workers at nice 15, where any ordinary process would crush the hot path. Cold
 # work lowers itself instead, inside its own actors.
@@ -96,7 +100,7 @@ class Running:
         """
         with self._closing:
             progress("draining requests")
-            serve.delete(_app_name(self.settings))
+            stop_hot_path(self.settings)
             progress("waiting for nights under way")
             close_owners(self.owners)
             progress("stopped")
@@ -133,22 +137,26 @@ def start(settings: Settings, *, progress: Progress) -> Running:
     closing = contextlib.ExitStack()
     try:
         closing.enter_context(paths.lock("runtime"))
-        _check_port(settings)
+        if not settings.ray.address:
+            check_port(settings)
         progress("starting Ray")
         _connect(settings)
         closing.callback(ray.shutdown)
+        if settings.ray.address:
+            check_proxy(settings)
         node = control_node()
         _clear_leftovers(settings)
         progress("opening the stores")
         owners = _start_owners(settings, node)
         progress("starting the hot path")
-        _start_serve(settings, owners, node)
+        start_hot_path(settings, owners, node)
         progress("starting the night watch")
         _opened(owners.index, owners.watch)
     except BaseException:
         closing.close()
         raise
-    url = f"http://{_reachable(settings.http.host)}:{settings.http.port}"
+    prefix = settings.http.route_prefix.rstrip("/")
+    url = f"http://{_reachable(settings.http.host)}:{settings.http.port}{prefix}"
     _announce(paths, url, closing)
     return Running(url=url, settings=settings, owners=owners, _closing=closing)
 
@@ -175,20 +183,6 @@ def _reachable(host: str) -> str:
     if host in ("0.0.0.0", "::"):  # noqa: S104 - recognised here, bound only when configured
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
-
-
-def _check_port(settings: Settings) -> None:
-    family = socket.AF_INET6 if ":" in settings.http.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.http.host, settings.http.port))
-        except OSError as error:
-            raise RuntimeUnavailable(
-                f"{settings.http.host}:{settings.http.port} cannot be had: {error.strerror}",
-                field="http.port",
-                mend="stop what listens there, or set SLEEP_HTTP__PORT",
-            ) from None
 
 
 def _connect(settings: Settings) -> None:
@@ -248,7 +242,7 @@ def _start_owners(settings: Settings, node: str) -> Owners:
     ledger = _actor(settings, LedgerOwner, "ledger", place, concurrency=4).remote(
         prepare, data_dir, settings.policy.triggers
     )
-    _start_proxy(settings)
+    start_proxy(settings)
     _opened(journal, ledger)
     check_same_age(settings)
     index = _actor(settings, IndexOwner, "index", place, concurrency=16).remote(
@@ -309,44 +303,6 @@ def _cause(error: BaseException) -> BaseException:
     if isinstance(found, SleepRuntimeError):
         return found
     return RuntimeUnavailable(str(error), mend="look at the logs under the Ray session directory")
-
-
-# ---------------------------------------------------------------------------- serve
-
-
-def _start_proxy(settings: Settings) -> None:
-    serve.start(
-        proxy_location="HeadOnly",
-        http_options={"host": settings.http.host, "port": settings.http.port},
-        logging_config={"log_level": "WARNING", "enable_access_log": False},
-    )
-
-
-def _start_serve(settings: Settings, owners: Owners, node: str) -> None:
-    http = settings.http
-
-    def build() -> FastAPI:  # Serve tells a builder from an application by its being a function
-        return build_replica_app(settings, owners)
-
-    ingress = serve.ingress(build)(_HotPath)
-    hot_path = serve.deployment(
-        ingress,
-        name="HotPath",
-        num_replicas=http.replicas,
-        max_ongoing_requests=http.max_ongoing_requests,
-        max_queued_requests=http.max_queued_requests,
-        ray_actor_options={"num_cpus": 0, **replica_pinned(node)},
-        graceful_shutdown_timeout_s=DRAIN_S,
-    )
-    serve.run(hot_path.bind(), name=_app_name(settings), route_prefix="/")  # type: ignore[attr-defined]
-
-
-def _app_name(settings: Settings) -> str:
-    return settings.ray.namespace
-
-
-class _HotPath:
-    """The Serve ingress; everything it does is in the application it wraps."""
 
 
 def _announce(paths: DataDir, url: str, closing: contextlib.ExitStack) -> None:

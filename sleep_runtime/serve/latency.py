@@ -10,7 +10,7 @@ from typing import Any
 
 WINDOW_S = 5.0
 MAX_SAMPLES = 2000
-_WATCHED = frozenset({"/v1/events", "/v1/search", "/v1/context"})
+_WATCHED = ("/v1/events", "/v1/search", "/v1/context")
 
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -56,7 +56,7 @@ class WatchLatency:
         self._window = window
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or scope["path"] not in _WATCHED:
+        if scope["type"] != "http" or not scope["path"].endswith(_WATCHED):
             await self._app(scope, receive, send)
             return
         began = self._window.begin()

@@ -4,6 +4,7 @@ itself on Serve, and prints how long it waited. ``python live_inference.py ADDRE
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from typing import Any
@@ -23,7 +24,7 @@ class Inference:
 
 def main(address: str, stay_s: float) -> None:
     """Deploy, wait until a replica runs, say how long that took, stay, and leave."""
-    ray.init(address=address, namespace="live", log_to_driver=False, logging_level="error")
+    ray.init(address=address, namespace="live", log_to_driver=False, logging_level=logging.ERROR)
     deployment: Any = serve.deployment(
         Inference, name="Inference", ray_actor_options={"num_gpus": 1, "num_cpus": 0}
     )

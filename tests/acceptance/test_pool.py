@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from living import Runtime, event, start, stop
 
@@ -134,7 +135,7 @@ def test_every_cold_process_has_the_lowest_priority_and_no_other_one_has(gpu: Ru
                 for task in Path(f"/proc/{process.pid}/task").iterdir()
             }
             assert policies == {os.SCHED_IDLE}, (name, policies)
-            assert process.ionice().ioclass.name.endswith("IDLE"), (name, process.ionice())
+            assert process.ionice().ioclass == psutil.IOPRIO_CLASS_IDLE, name
             score = Path(f"/proc/{process.pid}/oom_score_adj").read_text().strip()
             assert score == "1000", (name, score)
     for name in NOT_COLD:

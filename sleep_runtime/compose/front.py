@@ -1,0 +1,128 @@
+"""The hot path on Serve: its port, its proxy, its replicas.
+
+On a Ray that is not ours Serve may run already, for others or for a runtime that was killed. Then
+its proxy holds the port, and we take our place behind it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import Any
+
+import ray
+from fastapi import FastAPI
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+
+from sleep_runtime.compose.placement import replica_pinned
+from sleep_runtime.compose.replica import Owners, build_replica_app
+from sleep_runtime.config import Settings
+from sleep_runtime.core.errors import RuntimeUnavailable
+
+DRAIN_S = 10.0
+ANSWER_S = 10.0
+_CONTROLLER = ("SERVE_CONTROLLER_ACTOR", "serve")
+_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised here, bound when configured
+
+
+def check_port(settings: Settings) -> None:
+    """Raise ``RuntimeUnavailable`` when the port cannot be had."""
+    family = socket.AF_INET6 if ":" in settings.http.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.http.host, settings.http.port))
+        except OSError as error:
+            raise RuntimeUnavailable(
+                f"{settings.http.host}:{settings.http.port} cannot be had: {error.strerror}",
+                field="http.port",
+                mend="stop what listens there, or set SLEEP_HTTP__PORT",
+            ) from None
+
+
+def check_proxy(settings: Settings) -> None:
+    """The same on a cluster we joined, where the proxy of its Serve may hold the port for us."""
+    found = _proxy_address()
+    if found is None:
+        check_port(settings)
+        return
+    host, port = found
+    if port != settings.http.port:
+        raise RuntimeUnavailable(
+            f"Serve runs on this cluster already and listens at {host}:{port}",
+            field="http.port",
+            mend=f"set SLEEP_HTTP__PORT={port}; it takes our routes in beside the others",
+        )
+    if host != settings.http.host and host not in _EVERYWHERE:
+        raise RuntimeUnavailable(
+            f"Serve runs on this cluster already and listens at {host} only",
+            field="http.host",
+            mend=f"set SLEEP_HTTP__HOST={host}",
+        )
+
+
+def _proxy_address() -> tuple[str, int] | None:
+    """Where the Serve of this cluster listens; None when there is none."""
+    name, namespace = _CONTROLLER
+    try:
+        controller: Any = ray.get_actor(name, namespace=namespace)
+        options: Any = ray.get(controller.get_http_config.remote(), timeout=ANSWER_S)
+    except (ValueError, RayError):
+        return None
+    return str(options.host), int(options.port)
+
+
+def start_proxy(settings: Settings) -> None:
+    """Start Serve and its proxy where there is none; returns at once."""
+    serve.start(
+        proxy_location="HeadOnly",
+        http_options={"host": settings.http.host, "port": settings.http.port},
+        logging_config={"log_level": "WARNING", "enable_access_log": False},
+    )
+
+
+def start_hot_path(settings: Settings, owners: Owners, node: str) -> None:
+    """Deploy the replicas on the node of the stores; returns when they answer.
+
+    Raises ``RuntimeUnavailable`` when another application of the cluster has our routes.
+    """
+    http = settings.http
+
+    def build() -> FastAPI:  # Serve tells a builder from an application by its being a function
+        return build_replica_app(settings, owners)
+
+    ingress = serve.ingress(build)(_HotPath)
+    hot_path: Any = serve.deployment(
+        ingress,
+        name="HotPath",
+        num_replicas=http.replicas,
+        max_ongoing_requests=http.max_ongoing_requests,
+        max_queued_requests=http.max_queued_requests,
+        ray_actor_options={"num_cpus": 0, **replica_pinned(node)},
+        graceful_shutdown_timeout_s=DRAIN_S,
+    )
+    try:
+        serve.run(hot_path.bind(), name=app_name(settings), route_prefix=http.route_prefix)
+    except RayServeException as error:
+        raise RuntimeUnavailable(
+            f"Serve refused the hot path: {error}",
+            field="http.route_prefix",
+            mend="two applications of one cluster need two prefixes: set SLEEP_HTTP__ROUTE_PREFIX",
+        ) from None
+
+
+def stop_hot_path(settings: Settings) -> None:
+    """Take no more requests and let those under way end."""
+    with contextlib.suppress(RayServeException):  # Serve has ended before us
+        serve.delete(app_name(settings))
+
+
+def app_name(settings: Settings) -> str:
+    """The name of our application in Serve."""
+    return settings.ray.namespace
+
+
+class _HotPath:
+    """The Serve ingress; everything it does is in the application it wraps."""
