@@ -24,8 +24,8 @@ from cluster_files import (
 from kuberay_keys import problems_of
 
 from benchmarks.fake_cluster_types import node_types_of
-from sleep_runtime.core.pool import IDLE_RESOURCE as RESOURCE
 from sleep_runtime.config import load
+from sleep_runtime.core.pool import IDLE_RESOURCE as RESOURCE
 
 SPOT = {
     "gke": {"cloud.google.com/gke-spot": "true"},
