@@ -340,6 +340,25 @@ RUNGS: list[tuple[str, Decision, str, str, str]] = [
         "closed",
         OUTSIDE,
     ),
+    (
+        "by day and under pressure for half the grace",
+        look(engine("open", in_flight=1), demand=PRESSED, memory=pressed(2.5), **NIGHT_ONLY),
+        "close:0 abort:0",
+        "closed",
+        OUTSIDE,
+    ),
+    (
+        "what pressure aborts has nothing to do",
+        look(
+            engine("closed", in_flight=1),
+            demand=PRESSED,
+            memory=replace(pressed(2.5), idle_since_s=NOW - 60),
+            backlog=Backlog(),
+        ),
+        "abort:0 remove:0",
+        "asleep",
+        "nothing is due",
+    ),
     ("by day no way back", look(engine("closed", in_flight=1), **NIGHT_ONLY), "", "clo", OUTSIDE),
     ("off", look(enabled=False), "", "off", "the pool is switched off"),
     (

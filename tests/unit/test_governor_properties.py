@@ -89,13 +89,20 @@ SITES = st.sampled_from(
     ]
 )
 POLICIES = st.builds(
-    lambda drain_s, watch_s, engines: POLICY.model_copy(
-        update={"drain_s": drain_s, "watch_s": watch_s, "max_engines": engines}
+    lambda drain_s, watch_s, engines, hours: POLICY.model_copy(
+        update={
+            "drain_s": drain_s,
+            "watch_s": watch_s,
+            "max_engines": engines,
+            "quiet_hours": hours,
+        }
     ),
     st.sampled_from([0.0, 0.5, 1.0]),
     st.sampled_from([0.2, 0.4, 1.0]),
     st.integers(1, 3),
+    st.sampled_from([(), ("22:02-22:01",), ("22:01-22:00",)]),
 )
+"""With hours, nights are shut for one minute: the second of a trace, or its first."""
 WEATHERS = st.builds(
     Weather,
     arrivals=ARRIVALS,
@@ -214,7 +221,7 @@ def drains_within_s(policy: PoolPolicy, weather: Weather, site: Site) -> float:
     start = site.node_delay_s + site.load_s
     jobs = sum(tokens for _, tokens in weather.work) / 100
     waits = sum(each.stays_s for each in weather.arrivals)
-    return away + stuck + start + jobs * (site.job_s + site.step_s) + waits + 10
+    return away + stuck + start + jobs * (site.job_s + site.step_s) + waits + 70
 
 
 def most_increments(policy: PoolPolicy, window_s: float) -> int:
@@ -230,8 +237,8 @@ def most_increments(policy: PoolPolicy, window_s: float) -> int:
 
 
 def most_opens(policy: PoolPolicy, window_s: float, weather: Weather) -> int:
-    """Between two openings of an engine lies a yield or a failure, or its backlog's end."""
-    ends = len(weather.work)
+    """Between two openings of an engine lies a yield, a failure, or the end of work or hours."""
+    ends = len(weather.work) + len(policy.quiet_hours)
     each = 1 + 2 * most_increments(policy, window_s) + ends
     return policy.max_engines * each
 
@@ -261,7 +268,7 @@ HOSTILE = {"pounce": POUNCE, "flicker": FLICKER, "crashes": CRASHES}
 
 
 @pytest.mark.parametrize("watch_s", [0.2, 1.0])
-@pytest.mark.parametrize("drain_s", [0.0, 1.0])
+@pytest.mark.parametrize("drain_s", [0.0, 0.7, 1.0])
 def test_work_that_would_take_long_keeps_nobody_waiting(drain_s: float, watch_s: float) -> None:
     policy = POLICY.model_copy(update={"drain_s": drain_s, "watch_s": watch_s})
     weather = Weather(work=((0.0, 100_000),), pounce=(0.0, 120.0))
