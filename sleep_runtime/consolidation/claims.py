@@ -87,11 +87,11 @@ def _matches(wanted: str, found: str | None) -> bool:
 
 def _size(ask: Ask) -> tuple[object, ...]:
     shape = (sorted(ask.resources.items()), sorted(ask.labels.items()))
-    return (-sum(ask.resources.values()), *shape, ask.count)
+    return (-sum(ask.resources.values()), -len(ask.labels), *shape, ask.count)
 
 
 def _shapes(asks: Sequence[Ask]) -> list[Ask]:
-    """The largest first: what fits where then depends on no order of arrival."""
+    """The largest first, of one size the choosiest: what fits then depends on no order."""
     return sorted(asks, key=_size)
 
 
@@ -117,7 +117,7 @@ class _Rooms:
     def of(
         cls, nodes: Sequence[NodeView], engines: Sequence[EngineView], bundle: Resources
     ) -> _Rooms:
-        staying = sorted((node for node in nodes if not node.draining), key=lambda node: node.id)
+        staying = [node for node in nodes if not node.draining]
         held: dict[str, list[EngineView]] = {node.id: [] for node in staying}
         holding = [engine for engine in engines if engine.holds and engine.node in held]
         for engine in sorted(holding, key=_reluctance):

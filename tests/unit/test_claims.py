@@ -141,11 +141,15 @@ def test_what_cannot_be_helped_hides_nothing_that_can() -> None:
     assert set(claimed([*hopeless, GPU], [node("a")], crew("a"), BUNDLE)) == {0}
 
 
-def test_labels_decide_between_asks_of_one_size() -> None:
+def test_of_one_size_the_choosiest_is_placed_first() -> None:
     picky, easy = Ask({"GPU": 1.0}, {"pool": "idle"}), Ask({"GPU": 1.0})
-    nodes = [node("idle-0"), node("live-0", 1)]
+    nodes = [node("idle-0", 1), node("live-0", 1)]
     for asks in ([picky, easy], [easy, picky]):
-        assert set(claimed(asks, nodes, crew("idle-0"), BUNDLE)) == {0}
+        assert claimed(asks, nodes, crew("idle-0"), BUNDLE) == {}
+    live = Ask({"GPU": 1.0}, {"pool": "live"})
+    either = Ask({"GPU": 1.0}, {"pool": "in(idle,live)"})
+    found = [claimed(asks, nodes, crew("live-0"), BUNDLE) for asks in ([live, either, easy],)]
+    assert found == [claimed([easy, either, live], nodes, crew("live-0"), BUNDLE)]
 
 
 @pytest.mark.parametrize(
