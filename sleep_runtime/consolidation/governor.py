@@ -6,18 +6,19 @@
 
 Live work that waits for what an engine holds gets it in one decision: close, abort, remove. What
 was pinned stays, so nothing is lost by haste. Mere pressure (the hot path's p99, its queue) climbs
-the same ladder a rung at a time. After every yield the pool stays away for ``backoff_s``, doubled
-each time, and until live work has been calm for ``hysteresis_s``.
+the same ladder a rung at a time. After every yield, and every failure, the pool stays away for
+``backoff_s``, doubled each time, and until live work has been calm for ``hysteresis_s``: nothing
+is created or admitted sooner, so however live work comes and goes, the pool does not flap.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, time
+from datetime import UTC, datetime, time
 from zoneinfo import ZoneInfo
 
-from sleep_runtime.consolidation.claims import claimed
+from sleep_runtime.consolidation.claims import claimed, contested
 from sleep_runtime.core.policy import PoolPolicy
 from sleep_runtime.core.pool import (
     Action,
@@ -33,17 +34,23 @@ from sleep_runtime.core.pool import (
 WIND_DOWN_S = 60.0
 """What is under way gets this long to end when the pool closes and nobody waits for it."""
 
+GIVE_WAY = "it was asked to give way"
+
 IDLE_LOOK_S = 5.0
 WAITING_LOOK_S = 0.5
+SETTLE_S = 1.0
+"""A cluster's word on what waits and what is free is up to this old: what was given back a moment
+ago is not asked for twice."""
+LOOKS_PER_GRACE = 10
+"""However rarely a policy looks, live work is seen, drained for and served within its grace."""
 
 
 def decide(snapshot: Snapshot, policy: PoolPolicy) -> Decision:
     """What the pool does now. Equal snapshots give equal decisions."""
     memory = _accounted(snapshot, policy)
     if not snapshot.demand.known:
-        return Decision(
-            (), memory, PoolState.BLIND, "the cluster does not say what waits", WAITING_LOOK_S
-        )
+        look = min(WAITING_LOOK_S, policy.grace_s / LOOKS_PER_GRACE)
+        return Decision((), memory, PoolState.BLIND, "the cluster does not say what waits", look)
     turn = _Turn(snapshot, policy, memory)
     actions = tuple(turn.actions())
     return _told(turn, actions)
@@ -82,11 +89,16 @@ def _minute(text: str) -> int:
 def _accounted(snapshot: Snapshot, policy: PoolPolicy) -> Memory:
     """The memory with the GPU time since the last look added, and the day turned."""
     memory = snapshot.memory
-    day = snapshot.now.astimezone(ZoneInfo(policy.timezone)).date().isoformat()
+    local = snapshot.now.astimezone(ZoneInfo(policy.timezone))
+    day = local.date().isoformat()
     spent = memory.gpu_seconds if memory.day == day else 0.0
     if memory.seen_s is not None:
+        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+        # Two instants of one zone are subtracted as the clock on the wall shows them.
+        today_s = (snapshot.now - midnight.astimezone(UTC)).total_seconds()
+        passed_s = min(max(0.0, snapshot.now_s - memory.seen_s), today_s)
         holding = sum(1 for engine in snapshot.engines if engine.holds)
-        spent += max(0.0, snapshot.now_s - memory.seen_s) * holding * policy.gpus_per_engine
+        spent += passed_s * holding * policy.gpus_per_engine
     return replace(memory, seen_s=snapshot.now_s, day=day, gpu_seconds=spent)
 
 
@@ -100,27 +112,63 @@ class _Turn:
 
     def __post_init__(self) -> None:
         self.now_s = self.snapshot.now_s
-        self.engines = [e for e in self.snapshot.engines if e.phase is not EnginePhase.DEAD]
+        everyone = sorted(self.snapshot.engines, key=lambda engine: engine.index)
+        self.dead = [e for e in everyone if e.phase is EnginePhase.DEAD]
+        self.engines = [e for e in everyone if e.phase is not EnginePhase.DEAD]
+        self.short = self._short()
         self.claims = self._claims()
         self.shut = self._shut()
         self.pressure = self._pressure()
+        self.contested = ""
         self.removed: set[int] = set()
+        self.touched: set[int] = set()
+        self.aborted: set[int] = set()
 
     # -- why
 
+    def _short(self) -> str:
+        """Why no engine may use memory now, whether or not there is one; empty if they may."""
+        free, least = self.snapshot.demand.free_gpu_bytes, self.policy.min_free_gpu_bytes
+        if free is not None and least is not None and free < least:
+            return f"live work needs GPU memory: {free} bytes are free"
+        return ""
+
+    def _asked(self) -> bool:
+        return self.snapshot.demand.asked_until_s > self.now_s
+
     def _claims(self) -> dict[int, str]:
         """Engines that live work waits for, or whose node is being taken away."""
-        demand, policy = self.snapshot.demand, self.policy
-        if demand.asked_until_s > self.now_s:
-            return dict.fromkeys((e.index for e in self.engines), "it was asked to give way")
-        found = claimed(demand.asks, self.snapshot.nodes, self.engines, policy.bundle)
-        going = {node.id for node in self.snapshot.nodes if node.draining}
+        snapshot, policy = self.snapshot, self.policy
+        if self._asked():
+            return dict.fromkeys((e.index for e in self.engines), GIVE_WAY)
+        given = (
+            EngineView(-1 - number, EnginePhase.DEAD, at_s, node)
+            for number, (node, at_s) in enumerate(self._given())
+        )
+        engines = (*snapshot.engines, *given)
+        found = claimed(snapshot.demand.asks, snapshot.nodes, engines, policy.bundle)
+        going = {node.id for node in snapshot.nodes if node.draining}
         found |= {e.index: "its node is taken away" for e in self.engines if e.node in going}
-        free, least = demand.free_gpu_bytes, policy.min_free_gpu_bytes
-        if free is not None and least is not None and free < least:
-            reason = f"live work needs GPU memory: {free} bytes are free"
-            found |= {e.index: reason for e in self.engines if e.phase is not EnginePhase.PAUSED}
-        return found
+        if self.short:
+            uses = (e for e in self.engines if e.phase is not EnginePhase.PAUSED)
+            found |= {engine.index: self.short for engine in uses}
+        living = {engine.index for engine in self.engines}
+        return {index: reason for index, reason in found.items() if index in living}
+
+    def _given(self) -> tuple[tuple[str, float], ...]:
+        """Where engines were removed so lately that the cluster may not show it yet.
+
+        A node that an engine has come to since has shown it.
+        """
+        settle_s = min(SETTLE_S, 2 * self.policy.grace_s / LOOKS_PER_GRACE)
+        fresh = (EnginePhase.STARTING, EnginePhase.OPEN)
+        came = [(e.node, e.since_s) for e in self.engines if e.phase in fresh]
+        return tuple(
+            (node, at_s)
+            for node, at_s in self.memory.given
+            if self.now_s - at_s < settle_s
+            if not any(place == node and since_s > at_s for place, since_s in came)
+        )
 
     def _shut(self) -> str:
         """Why nights may not run now, though nobody waits for their bundle; empty if they may."""
@@ -144,139 +192,185 @@ class _Turn:
             return f"{demand.queued} requests wait at the hot path"
         return ""
 
+    def trouble(self) -> str:
+        """Why live work is not calm at this moment; empty if it is."""
+        asked = GIVE_WAY if self._asked() else ""
+        return asked or self.short or self.pressure or next(iter(self.claims.values()), "")
+
     # -- what
 
     def actions(self) -> Iterator[Action]:
-        """Each rung in turn; a later one never touches an engine an earlier one removed."""
+        """Each rung in turn. Of one engine only the first rung that touches it decides."""
         self._remember_weather()
         yield from self._bury()
         yield from self._yield()
         yield from self._wind_down()
         yield from self._relent()
-        yield from self._come_back()
         yield from self._shrink()
+        yield from self._come_back()
+        yield from self._give_back()
         yield from self._grow()
 
     def _remember_weather(self) -> None:
-        memory = self.memory
-        trouble = bool(self.claims or self.pressure)
-        pressed = (memory.pressed_since_s or self.now_s) if self.pressure else None
-        calm = memory.calm_since_s
-        if trouble:
-            calm = None
-        elif calm is None:
-            calm = self.now_s
-        self.memory = replace(memory, pressed_since_s=pressed, calm_since_s=calm)
+        memory, now_s = self.memory, self.now_s
+        long_s = 2 * self.policy.max_backoff_s
+        if memory.yielded_s is not None and now_s - memory.yielded_s > long_s:
+            memory = replace(memory, yields=0, yielded_s=None)
+        if memory.failed_s is not None and now_s - memory.failed_s > long_s:
+            memory = replace(memory, failures=0, failed_s=None)
+        self.memory = replace(
+            memory,
+            given=self._given(),
+            pressed_since_s=_since(memory.pressed_since_s, now_s, bool(self.pressure)),
+            claimed_since_s=_since(memory.claimed_since_s, now_s, bool(self.claims)),
+            calm_since_s=_since(memory.calm_since_s, now_s, not self.trouble()),
+        )
 
     def _bury(self) -> Iterator[Action]:
         """What failed to start, went silent or never got a node goes, and is tried again later."""
-        policy = self.policy
-        for engine in self.snapshot.engines:
-            age = self.now_s - engine.since_s
-            problem = ""
-            if engine.phase is EnginePhase.DEAD:
-                problem = engine.problem or "it died"
-            elif engine.phase is EnginePhase.WAITING and age > policy.node_timeout_s:
-                problem = f"no node came in {policy.node_timeout_s:g} s"
-            elif engine.phase is EnginePhase.STARTING and age > policy.start_timeout_s:
-                problem = f"it did not load in {policy.start_timeout_s:g} s"
-            elif engine.holds and engine.silent_s > policy.silence_s:
-                problem = f"it gave no sign for {policy.silence_s:g} s"
+        for engine in (*self.dead, *self.engines):
+            problem = self._problem(engine)
             if problem:
                 self._hold_back(failed=True, why=problem)
                 yield self._remove(engine, problem)
-            elif engine.phase is EnginePhase.OPEN and age > policy.hysteresis_s:
-                self.memory = replace(self.memory, failures=0)
+
+    def _problem(self, engine: EngineView) -> str:
+        policy, age_s = self.policy, self.now_s - engine.since_s
+        if engine.phase is EnginePhase.DEAD:
+            return engine.problem or "it died"
+        if engine.phase is EnginePhase.WAITING and age_s > policy.node_timeout_s:
+            return f"no node came in {policy.node_timeout_s:g} s"
+        if engine.phase is EnginePhase.STARTING and age_s > policy.start_timeout_s:
+            return f"it did not load in {policy.start_timeout_s:g} s"
+        if engine.holds and engine.silent_s > policy.silence_s:
+            return f"it gave no sign for {policy.silence_s:g} s"
+        return ""
 
     def _yield(self) -> Iterator[Action]:
         """Live work waits for a bundle: it gets it, after ``drain_s`` for what is under way."""
-        for engine in self._left():
+        for engine in self._untouched():
             reason = self.claims.get(engine.index)
             if reason is None:
                 continue
-            if self._may_drain(engine):
-                if engine.phase is EnginePhase.OPEN:
-                    yield Action(ActionKind.CLOSE, engine.index, reason, live=True)
+            if not self._may_drain(engine):
+                yield from self._take_away(engine, reason, live=True)
                 continue
-            yield from self._take_away(engine, reason, live=True)
+            self.touched.add(engine.index)
+            if engine.phase is EnginePhase.OPEN:
+                yield self._close(engine, reason, live=True)
 
     def _may_drain(self, engine: EngineView) -> bool:
-        if not (engine.in_flight and self.policy.drain_s):
+        """Counted from when live work began to wait: what it waits for may change meanwhile."""
+        since_s = self.memory.claimed_since_s
+        waited_s = 0.0 if since_s is None else self.now_s - since_s
+        if engine.phase is EnginePhase.CLOSED:
+            waited_s = max(waited_s, self.now_s - engine.since_s)
+        elif engine.phase is not EnginePhase.OPEN:
             return False
-        closed = engine.phase is EnginePhase.CLOSED
-        return engine.phase is EnginePhase.OPEN or (
-            closed and self.now_s - engine.since_s < self.policy.drain_s
-        )
+        return engine.in_flight > 0 and waited_s < self.policy.drain_s
 
     def _wind_down(self) -> Iterator[Action]:
         """Nights may not run now: nothing new, and what is under way gets time to end."""
         if not self.shut:
             return
-        for engine in self._left():
+        for engine in self._untouched():
             over = engine.phase is not EnginePhase.OPEN and (
                 self.now_s - engine.since_s >= WIND_DOWN_S
             )
             if engine.in_flight == 0 or over:
                 yield from self._take_away(engine, self.shut, live=False)
-            elif engine.phase is EnginePhase.OPEN:
-                yield Action(ActionKind.CLOSE, engine.index, self.shut)
+            elif engine.phase is EnginePhase.OPEN and not self.pressure:
+                yield self._close(engine, self.shut)
 
     def _relent(self) -> Iterator[Action]:
         """Pressure: nothing new at once, abort at half the grace period, remove at its end."""
-        since = self.memory.pressed_since_s
-        if since is None:
+        since_s = self.memory.pressed_since_s
+        if since_s is None:
             return
-        lasted, reason = self.now_s - since, self.pressure
-        for engine in self._left():
-            if lasted >= self.policy.grace_s or engine.phase is EnginePhase.WAITING:
+        lasted_s, reason = self.now_s - since_s, self.pressure
+        for engine in self._untouched():
+            phase = engine.phase
+            if lasted_s >= self.policy.grace_s or phase is EnginePhase.WAITING:
                 yield from self._take_away(engine, reason, live=True)
-            elif engine.phase is EnginePhase.OPEN:
-                yield Action(ActionKind.CLOSE, engine.index, reason, live=True)
-            elif engine.phase is EnginePhase.CLOSED and lasted >= self.policy.grace_s / 2:
+                continue
+            if phase is EnginePhase.OPEN:
+                yield self._close(engine, reason, live=True)
+            answers = phase in (EnginePhase.OPEN, EnginePhase.CLOSED)
+            if answers and lasted_s >= self.policy.grace_s / 2:
+                self.touched.add(engine.index)
+                self.aborted.add(engine.index)
                 yield Action(ActionKind.ABORT, engine.index, reason, live=True)
 
-    def _come_back(self) -> Iterator[Action]:
-        if self.shut or not self._calm():
+    def _shrink(self) -> Iterator[Action]:
+        """Engines the backlog does not ask for go, when they had nothing to do for a while.
+
+        One that has no node yet goes sooner: the node would come for nothing.
+        """
+        left = self._left()
+        surplus = len(left) - desired(self.snapshot, self.policy)
+        since_s = _since(self.memory.idle_since_s, self.now_s, surplus > 0)
+        self.memory = replace(self.memory, idle_since_s=since_s)
+        if since_s is None:
             return
-        for engine in self._left():
+        timeout_s = self.policy.idle_timeout_s
+        idle = [e for e in left if e.in_flight == 0 or e.index in self.aborted]
+        idle.sort(key=lambda engine: (_LOADED[engine.phase], -engine.index))
+        sooner_s = min(timeout_s, self.policy.hysteresis_s)
+        for engine in idle[:surplus]:
+            patience_s = sooner_s if engine.phase is EnginePhase.WAITING else timeout_s
+            if self.now_s - since_s >= patience_s:
+                yield self._remove(engine, "there is nothing for it to do")
+
+    def _come_back(self) -> Iterator[Action]:
+        if not self.may_grow():
+            return
+        for engine in self._untouched():
             if engine.phase in (EnginePhase.CLOSED, EnginePhase.PAUSED):
+                self.touched.add(engine.index)
                 yield Action(ActionKind.ADMIT, engine.index, "live work is calm")
 
-    def _shrink(self) -> Iterator[Action]:
-        """Engines the backlog does not ask for go, when they had nothing to do for a while."""
-        left, wanted = self._left(), desired(self.snapshot, self.policy)
-        surplus = len(left) - wanted
-        if surplus <= 0:
-            self.memory = replace(self.memory, idle_since_s=None)
-            return
-        since = self.memory.idle_since_s
-        since = self.now_s if since is None else since
-        self.memory = replace(self.memory, idle_since_s=since)
-        if self.now_s - since < self.policy.idle_timeout_s:
-            return
-        idle = [engine for engine in reversed(left) if engine.in_flight == 0]
-        for engine in idle[:surplus]:
-            yield self._remove(engine, "there is nothing for it to do")
+    def _give_back(self) -> Iterator[Action]:
+        """What stands shut for longer than an engine may idle does not keep its node."""
+        longest_s = max(self.policy.idle_timeout_s, self.policy.hysteresis_s)
+        for engine in self._untouched():
+            stands = engine.phase in (EnginePhase.CLOSED, EnginePhase.PAUSED)
+            if stands and not engine.in_flight and self.now_s - engine.since_s >= longest_s:
+                reason = f"live work was not calm for {longest_s:g} s"
+                yield from self._take_away(engine, reason, live=False)
 
     def _grow(self) -> Iterator[Action]:
-        wanted = desired(self.snapshot, self.policy)
-        if self.shut or not self._calm() or self.now_s < self.memory.not_before_s:
-            return
         taken = {engine.index for engine in self._left()}
-        free = (index for index in range(self.policy.max_engines) if index not in taken)
-        for _ in range(wanted - len(taken)):
-            index = next(free, None)
-            if index is not None and index not in self.removed:
-                yield Action(ActionKind.CREATE, index, "there is work for it")
+        missing = desired(self.snapshot, self.policy) - len(taken)
+        if missing <= 0 or not self.may_grow():
+            return
+        snapshot, policy = self.snapshot, self.policy
+        self.contested = contested(snapshot.demand.asks, snapshot.nodes, policy.bundle)
+        if self.contested:
+            return
+        taken |= self.removed
+        free = [index for index in range(policy.max_engines) if index not in taken]
+        for index in free[:missing]:
+            yield Action(ActionKind.CREATE, index, "there is work for it")
 
     # -- how
 
-    def _calm(self) -> bool:
-        since = self.memory.calm_since_s
-        return since is not None and self.now_s - since >= self.policy.hysteresis_s
+    def may_grow(self) -> bool:
+        """Whether an engine may be created, or admitted, as far as live work goes."""
+        since_s = self.memory.calm_since_s
+        calm = since_s is not None and self.now_s - since_s >= self.policy.hysteresis_s
+        return calm and not self.shut and self.now_s >= self.memory.not_before_s
 
     def _left(self) -> list[EngineView]:
         return [engine for engine in self.engines if engine.index not in self.removed]
+
+    def _untouched(self) -> list[EngineView]:
+        return [engine for engine in self._left() if engine.index not in self.touched]
+
+    def _close(self, engine: EngineView, reason: str, *, live: bool = False) -> Action:
+        self.touched.add(engine.index)
+        if live:
+            self._hold_back(failed=False, why=reason)
+        return Action(ActionKind.CLOSE, engine.index, reason, live)
 
     def _take_away(self, engine: EngineView, reason: str, *, live: bool) -> Iterator[Action]:
         if engine.phase is EnginePhase.OPEN:
@@ -289,26 +383,44 @@ class _Turn:
 
     def _remove(self, engine: EngineView, reason: str, *, live: bool = False) -> Action:
         self.removed.add(engine.index)
+        if engine.holds and engine.node:
+            given = (*self.memory.given, (engine.node, self.now_s))
+            self.memory = replace(self.memory, given=given)
         return Action(ActionKind.REMOVE, engine.index, reason, live)
 
     def _hold_back(self, *, failed: bool, why: str) -> None:
-        """Stay away for a while: doubled by every yield, or failure, soon after the last."""
-        memory, now_s = self.memory, self.now_s
-        if failed:
-            failures = memory.failures + 1
-            until = now_s + backoff_s(failures, self.policy)
-            memory = replace(memory, failures=failures)
-        else:
-            if memory.yielded_s == now_s:
-                return  # one yield, however many engines it takes
-            last = memory.yielded_s
-            soon = last is not None and now_s - last <= 2 * self.policy.max_backoff_s
-            times = memory.yields + 1 if soon else 1
-            until = now_s + backoff_s(times, self.policy)
-            memory = replace(memory, yields=times, yielded_s=now_s)
-        until = max(until, memory.not_before_s)
-        self.memory = replace(memory, not_before_s=until, held_back=why)
+        """Stay away for a while: doubled by every yield, or failure, soon after the last.
 
+        What falls into such a while lengthens it and doubles nothing: nothing was opened since,
+        so it is the same trouble, however many engines and looks it takes.
+        """
+        memory, now_s = self.memory, self.now_s
+        times = memory.failures if failed else memory.yields
+        if times == 0 or now_s >= memory.not_before_s:
+            times += 1
+        if failed:
+            memory = replace(memory, failures=times, failed_s=now_s)
+        else:
+            memory = replace(memory, yields=times, yielded_s=now_s)
+        until_s = max(memory.not_before_s, now_s + backoff_s(times, self.policy))
+        self.memory = replace(memory, not_before_s=until_s, held_back=why)
+
+
+def _since(since_s: float | None, now_s: float, holds: bool) -> float | None:  # noqa: FBT001
+    """Since when something holds without a break; None when it does not."""
+    if not holds:
+        return None
+    return now_s if since_s is None else since_s
+
+
+_LOADED = {
+    EnginePhase.WAITING: 0,
+    EnginePhase.STARTING: 1,
+    EnginePhase.PAUSED: 2,
+    EnginePhase.CLOSED: 3,
+    EnginePhase.OPEN: 4,
+}
+"""What it would cost to have an engine again, cheapest first."""
 
 _AFTER = {
     ActionKind.CLOSE: EnginePhase.CLOSED,
@@ -334,19 +446,34 @@ def _told(turn: _Turn, actions: tuple[Action, ...]) -> Decision:
         if a.kind is not ActionKind.REMOVE
         if a.engine not in turn.removed
     }
-    policy, memory = turn.policy, turn.memory
-    holds = any(phase is not EnginePhase.WAITING for phase in phases.values())
-    look = policy.watch_s if holds else WAITING_LOOK_S if phases else IDLE_LOOK_S
+    look = _look(turn, phases)
     for phase, state in _STATES.items():
         if phase in phases.values():
-            why = turn.shut or turn.pressure if state is PoolState.CLOSED else ""
-            return Decision(actions, memory, state, why, look)
-    if not policy.enabled:
-        return Decision(actions, memory, PoolState.OFF, turn.shut, look)
-    waits_s = memory.not_before_s - turn.now_s
-    if turn.snapshot.backlog.scopes and not turn.shut and (waits_s > 0 or not turn._calm()):  # noqa: SLF001
-        why = memory.held_back or turn.pressure or "live work comes first"
-        waits_s = max(waits_s, WAITING_LOOK_S)
-        return Decision(actions, memory, PoolState.HELD_BACK, why, min(waits_s, IDLE_LOOK_S))
-    why = turn.shut or ("" if turn.snapshot.backlog.scopes else "nothing is due")
-    return Decision(actions, memory, PoolState.ASLEEP, why, look)
+            why = _why_closed(turn) if state is PoolState.CLOSED else ""
+            return Decision(actions, turn.memory, state, why, look)
+    if not turn.policy.enabled:
+        return Decision(actions, turn.memory, PoolState.OFF, turn.shut, look)
+    if turn.shut or not turn.snapshot.backlog.scopes:
+        why = turn.shut or "nothing is due"
+        return Decision(actions, turn.memory, PoolState.ASLEEP, why, look)
+    return Decision(actions, turn.memory, PoolState.HELD_BACK, _why_held_back(turn), look)
+
+
+def _look(turn: _Turn, phases: dict[int, EnginePhase]) -> float:
+    policy = turn.policy
+    if not phases:
+        waits_s = turn.memory.not_before_s - turn.now_s
+        return min(max(waits_s, WAITING_LOOK_S), IDLE_LOOK_S) if waits_s > 0 else IDLE_LOOK_S
+    holds = any(phase is not EnginePhase.WAITING for phase in phases.values())
+    return min(policy.watch_s if holds else WAITING_LOOK_S, policy.grace_s / LOOKS_PER_GRACE)
+
+
+def _why_closed(turn: _Turn) -> str:
+    return turn.shut or turn.trouble() or _why_held_back(turn)
+
+
+def _why_held_back(turn: _Turn) -> str:
+    """What keeps the pool away now; what it remembers only while that holds it back."""
+    if turn.memory.not_before_s > turn.now_s:
+        return turn.trouble() or turn.memory.held_back
+    return turn.trouble() or turn.contested or "live work must be calm for a while"

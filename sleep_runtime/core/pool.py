@@ -56,8 +56,8 @@ class EngineView:
 
     @property
     def holds(self) -> bool:
-        """Whether it may hold a bundle of a node."""
-        return self.phase not in (EnginePhase.WAITING, EnginePhase.DEAD)
+        """Whether it may hold a bundle of a node. A dead one's group does, until it is removed."""
+        return self.phase is not EnginePhase.WAITING
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,15 @@ class NodeView:
 
 @dataclass(frozen=True)
 class Ask:
-    """Live work that waits for resources no node has free: a task, an actor, a replica."""
+    """Live work that waits for resources no node has free: a task, an actor, a replica.
+
+    Asks of one ``gang`` (a placement group, by any name) are of use only all together.
+    """
 
     resources: Resources
     labels: Mapping[str, str] = field(default_factory=dict)
     count: int = 1
+    gang: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,20 +113,25 @@ class Backlog:
 class Memory:
     """What the governor knows from earlier decisions. Starts empty: nobody ever waited.
 
-    ``calm_since_s`` is None while live work waits. ``yields`` is how many times in a row the pool
-    was taken back, ``failures`` how many starts in a row failed. Nothing is opened before
-    ``not_before_s``. ``gpu_seconds`` were held on ``day``.
+    ``calm_since_s`` is None while live work waits, ``claimed_since_s`` while it waits for nothing
+    that the pool holds. ``yields`` is how many times in a row the pool gave way, ``failures`` how
+    many times in a row engines failed; both are forgotten ``2 * max_backoff_s`` after the last.
+    Nothing is created or admitted before ``not_before_s``. ``given`` are the nodes of the engines
+    removed a moment ago, and when. ``gpu_seconds`` were held on ``day``.
     """
 
     seen_s: float | None = None
     yields: int = 0
     yielded_s: float | None = None
     failures: int = 0
+    failed_s: float | None = None
     not_before_s: float = 0.0
     held_back: str = ""
     pressed_since_s: float | None = None
+    claimed_since_s: float | None = None
     calm_since_s: float | None = -math.inf
     idle_since_s: float | None = None
+    given: tuple[tuple[str, float], ...] = ()
     day: str = ""
     gpu_seconds: float = 0.0
 
