@@ -105,19 +105,20 @@ def _asks(state: Any) -> Iterable[Ask]:
     """What waits and is no part of any idle pool: pools never push each other out."""
     for pending in state.pending_resource_requests:
         yield from _ask(pending.request, pending.count)
-    for gang in state.pending_gang_resource_requests:
+    for number, gang in enumerate(state.pending_gang_resource_requests):
         chosen = gang.bundle_selectors[0].resource_requests if gang.bundle_selectors else ()
         for request in chosen or gang.requests:
-            yield from _ask(request, 1)
+            yield from _ask(request, 1, gang=f"gang-{number}")
 
 
-def _ask(request: Any, count: int) -> Iterable[Ask]:
+def _ask(request: Any, count: int, gang: str = "") -> Iterable[Ask]:
     resources = dict(request.resources_bundle)
     if IDLE_RESOURCE in resources or any("_group_" in name for name in resources):
         return
     # The first of several selectors is the one asked for; the others are fallbacks.
     constraints = request.label_selectors[0].label_constraints if request.label_selectors else ()
-    yield Ask(resources, {item.label_key: _selector(item) for item in constraints}, count)
+    labels = {item.label_key: _selector(item) for item in constraints}
+    yield Ask(resources, labels, count, gang)
 
 
 def _selector(constraint: Any) -> str:
