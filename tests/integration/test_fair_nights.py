@@ -194,7 +194,7 @@ def test_one_that_finds_no_room_keeps_its_turn(yard: Yard) -> None:
         free = Counter(places)
     people = Counter(scope.org for scope in pool.started if scope.tier is Tier.INDIVIDUAL)
     assert people.total() == 9
-    assert abs(people["b"] - people["c"]) <= 1, people
+    assert abs(people[Scope("b")] - people[Scope("c")]) <= 1, people
 
 
 def test_nothing_is_handed_out_beyond_the_places_there_are(yard: Yard) -> None:
