@@ -101,7 +101,7 @@ def test_a_weight_that_makes_no_sense_is_refused(config: Path, weights: str, rea
 )
 def test_a_budget_below_its_least_value_is_refused(key: str) -> None:
     name = env_name(f"policy.budget.{key}")
-    (problem,) = problems_of(**{name: "-1"})
+    (problem,) = problems_of(None, **{name: "-1"})
     assert problem.field == f"policy.budget.{key}"
 
 
