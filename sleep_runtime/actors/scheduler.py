@@ -152,6 +152,8 @@ class Scheduler:
         due = self._ledger.due(now, limit=limit, least=least, without=held.orgs)
         self._passed_over.clear()
         queues = self._queues(due, unfinished, busy, now)
+        waiting = {schedule.scope.org for schedule in due}
+        self._turns = {org: turn for org, turn in self._turns.items() if org in waiting}
         started: list[Scope] = []
         while queues and len(started) < room:
             (org,), turns = fairness.pick(
@@ -160,8 +162,8 @@ class Scheduler:
             scope = self._start_first(queues[org])
             if not queues[org]:
                 del queues[org]
-            if scope is not None:  # nobody pays for a turn that found no room
-                self._turns = turns
+            if scope is not None:  # nobody pays for a turn that found no room, or loses it
+                self._turns |= turns
                 started.append(scope)
         return started
 

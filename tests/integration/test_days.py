@@ -37,6 +37,7 @@ from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.ports import Commit, LedgerWriter, ScoredNote
 from sleep_runtime.core.run import Lease, Run, RunState, Schedule, Trigger
 from sleep_runtime.core.scope import Scope
+from sleep_runtime.core.spending import Cost
 from sleep_runtime.present.registry import load_compilers
 from sleep_runtime.testing.clock import ManualClock
 from sleep_runtime.testing.engine import ScriptedEngine
@@ -185,10 +186,12 @@ class LateCommit:
         self._meanwhile = meanwhile
         self.refused: list[LeaseLost] = []
 
-    def commit(self, lease: Lease, run_id: str, commit: Commit, *, now: datetime) -> Run:
+    def commit(
+        self, lease: Lease, run_id: str, commit: Commit, *, now: datetime, cost: Cost
+    ) -> Run:
         self._meanwhile()
         try:
-            return self._inner.commit(lease, run_id, commit, now=now)
+            return self._inner.commit(lease, run_id, commit, now=now, cost=cost)
         except LeaseLost as lost:
             self.refused.append(lost)
             raise

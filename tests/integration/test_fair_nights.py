@@ -19,7 +19,7 @@ from sleep_runtime.core.journal import ScopeHead
 from sleep_runtime.core.observation import Usage
 from sleep_runtime.core.policy import Policy
 from sleep_runtime.core.run import RunState, Trigger
-from sleep_runtime.core.scope import Scope
+from sleep_runtime.core.scope import Scope, Tier
 from sleep_runtime.stores.ledger import SqliteLedger
 from sleep_runtime.telemetry.metrics import METRICS
 from sleep_runtime.testing.clock import ManualClock
@@ -161,6 +161,40 @@ def test_no_place_stays_empty_while_anybody_waits(yard: Yard) -> None:
         assert pool.free() == 0
         pool.finish(8)
     assert len(set(pool.started)) == len(pool.started) == 240
+
+
+def test_one_that_finds_no_room_keeps_its_turn(yard: Yard) -> None:
+    """Places differ: here one takes people and three take teams, of which one org has any.
+
+    What that organisation is given in the meantime must not cost the others their place in line.
+    """
+    for org in ("a", "b", "c"):
+        yard.due(org, 10)
+    teams = [
+        ScopeHead(scope=Scope(f"a/team-{n}"), last_seq=1, events=60, tokens=60) for n in range(30)
+    ]
+    yard.ledger.note_heads(teams, watermark=1, now=yard.clock.now())
+    pool = yard.pool(100)
+    places = {Tier.INDIVIDUAL: 1, Tier.TEAM: 3}
+    free = Counter(places)
+
+    def by_tier(scope: Scope, trigger: Trigger, requested: str) -> bool:
+        if not free[scope.tier] or not pool.dispatch(scope, trigger, requested):
+            return False
+        free[scope.tier] -= 1
+        return True
+
+    scheduler = yard.scheduler(pool)
+    scheduler._max_due = 1000
+    scheduler._dispatch = by_tier
+    for _ in range(9):
+        scheduler.tick()
+        assert free.total() == 0
+        pool.finish(len(pool.under_way))
+        free = Counter(places)
+    people = Counter(scope.org for scope in pool.started if scope.tier is Tier.INDIVIDUAL)
+    assert people.total() == 9
+    assert abs(people[Scope("b")] - people[Scope("c")]) <= 1, people
 
 
 def test_nothing_is_handed_out_beyond_the_places_there_are(yard: Yard) -> None:
