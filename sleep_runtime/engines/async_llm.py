@@ -154,24 +154,7 @@ class _AsyncLlmBackend:
         self.can_sleep = bool(options.sleep_level) and current_platform.is_sleep_mode_available()
         self._engine = AsyncLLM.from_engine_args(
             AsyncEngineArgs(
-                model=model,
-                tensor_parallel_size=options.tensor_parallel_size,
-                # Not Ray: all GPUs of the engine are in one bundle, and end with this process.
-                distributed_executor_backend="mp" if options.tensor_parallel_size > 1 else "uni",
-                quantization=options.quantization,
-                dtype=options.dtype,
-                max_model_len=options.max_model_len,
-                gpu_memory_utilization=options.gpu_memory_utilization,
-                kv_cache_memory_bytes=options.kv_cache_bytes,
-                max_num_seqs=options.max_num_seqs,
-                enforce_eager=options.enforce_eager,
-                enable_sleep_mode=self.can_sleep,
-                enable_prefix_caching=True,
-                # Free white space is where small models loop until they are cut off.
-                structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
-                disable_log_stats=True,
-                use_tqdm_on_load=False,
-                seed=options.seed,
+                model=model, enable_sleep_mode=self.can_sleep, **engine_arguments(options)
             )
         )
         self._tokenizer = self._engine.get_tokenizer()
@@ -207,7 +190,8 @@ class _AsyncLlmBackend:
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
         try:
-            answers = self._engine.generate(tokens_input(prompt), self._params(request), key)
+            how = sampling(request, seed=self._options.seed)
+            answers = self._engine.generate(tokens_input(prompt), how, key)
             async for answer in answers:
                 last = answer
         except (VLLMClientError, ValueError) as error:
@@ -227,21 +211,6 @@ class _AsyncLlmBackend:
             input_tokens=len(prompt),
             output_tokens=len(output.token_ids),
             cached_tokens=last.num_cached_tokens or 0,
-        )
-
-    def _params(self, request: ChatRequest) -> Any:
-        from vllm.sampling_params import (
-            RequestOutputKind,
-            SamplingParams,
-            StructuredOutputsParams,
-        )
-
-        return SamplingParams(
-            temperature=0.0,
-            seed=self._options.seed,
-            max_tokens=request.max_output_tokens,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-            structured_outputs=StructuredOutputsParams(json=request.json_schema),
         )
 
     async def sleep(self) -> None:
@@ -266,6 +235,41 @@ class _AsyncLlmBackend:
             self._engine.shutdown(timeout=_SHUTDOWN_S)
         finally:
             self._reasons.close()
+
+
+def engine_arguments(options: VllmOptions) -> dict[str, Any]:
+    """The options as vLLM's ``AsyncEngineArgs`` takes them, but for the model and its sleep."""
+    return {
+        "tensor_parallel_size": options.tensor_parallel_size,
+        # Not Ray: all GPUs of the engine are in one bundle, and end with this process.
+        "distributed_executor_backend": "mp" if options.tensor_parallel_size > 1 else "uni",
+        "quantization": options.quantization,
+        "dtype": options.dtype,
+        "max_model_len": options.max_model_len,
+        "gpu_memory_utilization": options.gpu_memory_utilization,
+        "kv_cache_memory_bytes": options.kv_cache_bytes,
+        "max_num_seqs": options.max_num_seqs,
+        "enforce_eager": options.enforce_eager,
+        "enable_prefix_caching": True,
+        # Free white space is where small models loop until they are cut off.
+        "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
+        "disable_log_stats": True,
+        "use_tqdm_on_load": False,
+        "seed": options.seed,
+    }
+
+
+def sampling(request: ChatRequest, *, seed: int) -> Any:
+    """How the question is answered: vLLM's ``SamplingParams``."""
+    from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
+
+    return SamplingParams(
+        temperature=0.0,
+        seed=seed,
+        max_tokens=request.max_output_tokens,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        structured_outputs=StructuredOutputsParams(json=request.json_schema),
+    )
 
 
 def plain(messages: Sequence[tuple[str, str]]) -> str:

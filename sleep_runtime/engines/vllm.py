@@ -57,9 +57,19 @@ class _Question:
     key: str
     request: ChatRequest
     prompt: list[int]
-    task: asyncio.Task[ChatAnswer] = field(init=False)
+    answer: asyncio.Future[ChatAnswer]
+    task: asyncio.Task[None] = field(init=False)
     waiters: int = 0
-    stopped: EngineUnavailable | None = None
+
+    def settle(self, outcome: ChatAnswer | BaseException) -> None:
+        """Tell those who wait, once; a later outcome is nobody's."""
+        if self.answer.done():
+            return
+        if isinstance(outcome, ChatAnswer):
+            self.answer.set_result(outcome)
+            return
+        self.answer.set_exception(outcome)
+        self.answer.exception()  # seen, even when nobody waits any more
 
 
 @dataclass
@@ -115,62 +125,54 @@ class _Engine:
     async def ask(self, batch: Sequence[tuple[ChatRequest, list[int]]]) -> list[ChatAnswer]:
         """The answers of one batch, in order. Raises what ends it, as ``BatchLost``."""
         questions = [self._join(request, prompt) for request, prompt in batch]
-        tasks = {question.task for question in questions}
+        answers = {question.answer for question in questions}
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-            failed = next((t for t in tasks if t.done() and t.exception() is not None), None)
-            if failed is None:
-                return [question.task.result() for question in questions]
-            error = failed.exception()
-            answered = [t.result() for t in tasks if t.done() and t.exception() is None]
-            usage = sum((answer.usage for answer in answered), Usage())
-            if not isinstance(error, EngineUnavailable):
-                raise error or AssertionError("unreachable")
-            kind = _Stopped if isinstance(error, _Stopped) else BatchLost
-            raise kind(error.reason, field=error.field, mend=error.mend, usage=usage) from error
+            await asyncio.wait(answers, return_when=asyncio.FIRST_EXCEPTION)
+            error = next((e for e in map(_error, answers) if e is not None), None)
+            if error is None:
+                return [question.answer.result() for question in questions]
+            raise _lost(error, answers) from error
         finally:
             self._leave(questions)
 
     def _join(self, request: ChatRequest, prompt: list[int]) -> _Question:
         question = self._flying.get(request.id)
-        if question is None or question.request != request:
+        if question is None or question.answer.done() or question.request != request:
             question = self._begin(request, prompt)
         question.waiters += 1
         return question
 
     def _begin(self, request: ChatRequest, prompt: list[int]) -> _Question:
         key, other = request.id, 1
-        while key in self._flying:  # another question under this id: not the same answer
+        while key in self._flying:  # on its way out, or another question under this id
             key, other = f"{request.id}#{other}", other + 1
-        question = _Question(key, request, prompt)
-        question.task = asyncio.ensure_future(self._answer(question))
+        question = _Question(key, request, prompt, asyncio.get_running_loop().create_future())
         self._flying[key] = question
+        question.task = asyncio.ensure_future(self._work(question))
         question.task.add_done_callback(lambda _: self._flying.pop(key, None))
         return question
 
     def _leave(self, questions: Sequence[_Question]) -> None:
         for question in questions:
             question.waiters -= 1
-            if question.waiters == 0 and not question.task.done():
-                question.stopped = _Stopped("nobody waits for the answer any more")
+            if question.waiters == 0 and not question.answer.done():
+                question.settle(_Stopped("nobody waits for the answer any more"))
                 question.task.cancel()
 
     def stop(self, error: EngineUnavailable) -> int:
         """End everything in flight with ``error``; how many questions that were."""
-        flying = list(self._flying.values())
+        flying = [one for one in self._flying.values() if not one.answer.done()]
         for question in flying:
-            question.stopped = error
+            question.settle(error)
             question.task.cancel()
         return len(flying)
 
-    async def _answer(self, question: _Question) -> ChatAnswer:
+    async def _work(self, question: _Question) -> None:
         try:
             async with self._slots:
-                return await self._answer_now(question)
-        except asyncio.CancelledError:
-            if question.stopped is None:
-                raise
-            raise question.stopped from None
+                question.settle(await self._answer_now(question))
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
+            question.settle(error)
 
     async def _answer_now(self, question: _Question) -> ChatAnswer:
         request, asked_s = question.request, self._monotonic()
@@ -212,6 +214,20 @@ class _Engine:
             field="engine.timeout_s",
             mend="raise it, or lower engine.vllm.max_num_seqs or engine.max_output_tokens",
         )
+
+
+def _error(answer: asyncio.Future[ChatAnswer]) -> BaseException | None:
+    return answer.exception() if answer.done() else None
+
+
+def _lost(error: BaseException, answers: set[asyncio.Future[ChatAnswer]]) -> BaseException:
+    """What ends a batch, with what it had cost until then."""
+    if not isinstance(error, EngineUnavailable):
+        return error
+    answered = [one.result() for one in answers if one.done() and _error(one) is None]
+    usage = sum((answer.usage for answer in answered), Usage())
+    kind = _Stopped if isinstance(error, _Stopped) else BatchLost
+    return kind(error.reason, field=error.field, mend=error.mend, usage=usage)
 
 
 class VllmChatModel:

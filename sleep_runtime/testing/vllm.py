@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
+
 from sleep_runtime.engines.async_llm import VllmOptions
 from sleep_runtime.testing import needs
 
@@ -16,3 +18,27 @@ def small_options() -> VllmOptions:
         enforce_eager=True,
         load_timeout_s=240.0,
     )
+
+
+def polite(environment: MutableMapping[str, str]) -> None:
+    """Let the CPU build share the machine: threads are not bound to cores, no hub is asked."""
+    environment.update({"VLLM_CPU_OMP_THREADS_BIND": "nobind", "HF_HUB_OFFLINE": "1"})
+
+
+def small_environment() -> dict[str, str]:
+    """The environment of a runtime whose engine is a small one; or the test is given up."""
+    options = small_options()
+    chosen = {
+        "ENGINE__KIND": "vllm",
+        "ENGINE__MODEL": options.model,
+        "ENGINE__TIMEOUT_S": 300,
+        "ENGINE__MAX_OUTPUT_TOKENS": 600,
+        "ENGINE__VLLM__MAX_MODEL_LEN": options.max_model_len,
+        "ENGINE__VLLM__KV_CACHE_BYTES": options.kv_cache_bytes,
+        "ENGINE__VLLM__MAX_NUM_SEQS": options.max_num_seqs,
+        "ENGINE__VLLM__ENFORCE_EAGER": "true",
+        "ENGINE__VLLM__LOAD_TIMEOUT_S": options.load_timeout_s,
+    }
+    environment = {f"SLEEP_{name}": str(value) for name, value in chosen.items()}
+    polite(environment)
+    return environment
