@@ -7,10 +7,12 @@ raises becomes ``Refused`` (this question), ``EngineGone`` (this engine) or, whi
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
 import json
 import logging
+import multiprocessing
 import os
 import re
 import shutil
@@ -84,6 +86,9 @@ class Backend(Protocol):
     def can_sleep(self) -> bool:
         """Whether it can give its memory back without ending."""
 
+    def watch(self, died: Callable[[], None]) -> None:
+        """Call ``died`` in the running event loop when the engine's process ends by itself."""
+
     def render(self, request: ChatRequest) -> list[int]:
         """The question as token ids. From any thread. Raises ``Refused``."""
 
@@ -109,12 +114,12 @@ def load(options: VllmOptions) -> Backend:
     _check_installed()
     model = _checked_path(options.model)
     reasons = _Reasons()
-    before = set(_children())
+    before = set(multiprocessing.active_children())
     box: dict[str, Any] = {}
 
     def start() -> None:
         try:
-            box["backend"] = _AsyncLlmBackend(model, options, reasons)
+            box["backend"] = _AsyncLlmBackend(model, options, reasons, before)
         except BaseException as error:  # noqa: BLE001 - told to the thread that waits
             box["error"] = error
 
@@ -123,7 +128,7 @@ def load(options: VllmOptions) -> Backend:
     thread.join(options.load_timeout_s)
     error: EngineUnavailable | None = None
     if thread.is_alive():
-        _kill([child for child in _children() if child not in before])
+        _kill([child for child in multiprocessing.active_children() if child not in before])
         error = EngineUnavailable(
             f"{options.model} was not loaded within {options.load_timeout_s:g} s",
             field="engine.vllm.load_timeout_s",
@@ -143,7 +148,13 @@ def load(options: VllmOptions) -> Backend:
 
 
 class _AsyncLlmBackend:
-    def __init__(self, model: str, options: VllmOptions, reasons: _Reasons) -> None:
+    def __init__(
+        self,
+        model: str,
+        options: VllmOptions,
+        reasons: _Reasons,
+        before: set[multiprocessing.process.BaseProcess],
+    ) -> None:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.platforms import current_platform
         from vllm.v1.engine.async_llm import AsyncLLM
@@ -158,6 +169,27 @@ class _AsyncLlmBackend:
             )
         )
         self._tokenizer = self._engine.get_tokenizer()
+        self._processes = [one for one in multiprocessing.active_children() if one not in before]
+        self._watched: list[int] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def watch(self, died: Callable[[], None]) -> None:
+        # vLLM notices too, but leaves those waiting who were waiting when the process was killed.
+        self._loop = asyncio.get_running_loop()
+        for process in self._processes:
+            end = os.dup(process.sentinel)
+            self._watched.append(end)
+            self._loop.add_reader(end, self._ended, died)
+
+    def _ended(self, died: Callable[[], None]) -> None:
+        self._unwatch()
+        died()
+
+    def _unwatch(self) -> None:
+        while self._watched and self._loop is not None:
+            end = self._watched.pop()
+            self._loop.remove_reader(end)
+            os.close(end)
 
     def render(self, request: ChatRequest) -> list[int]:
         messages = [{"role": role, "content": content} for role, content in request.messages]
@@ -228,7 +260,9 @@ class _AsyncLlmBackend:
     def shutdown(self) -> None:
         from vllm.utils.async_utils import cancel_task_threadsafe
 
-        # First, or it reports the end of the engine's process as a failure.
+        # First, or they report the end of the engine's process as a failure.
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._unwatch)
         if self._engine.output_handler is not None:
             cancel_task_threadsafe(self._engine.output_handler)
         try:
@@ -400,13 +434,7 @@ class _Reasons:
         shutil.rmtree(self._dir, ignore_errors=True)
 
 
-def _children() -> list[Any]:
-    import multiprocessing
-
-    return multiprocessing.active_children()
-
-
-def _kill(children: Sequence[Any]) -> None:
+def _kill(children: Sequence[multiprocessing.process.BaseProcess]) -> None:
     """End a start that hangs. The engine's workers end with the process that made them."""
     for child in children:
         child.kill()

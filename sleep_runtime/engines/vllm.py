@@ -117,6 +117,7 @@ class _Engine:
         self._meter = GpuMeter(backend.gpus)
         self._flying: dict[str, _Question] = {}
         self._answered_s = 0.0
+        backend.watch(self._died)
 
     @property
     def in_flight(self) -> int:
@@ -167,6 +168,10 @@ class _Engine:
             question.task.cancel()
         return len(flying)
 
+    def _died(self) -> None:
+        self.gone = True
+        self.stop(_gone(EngineGone("its process has died")))
+
     async def _work(self, question: _Question) -> None:
         try:
             async with self._slots:
@@ -185,11 +190,7 @@ class _Engine:
             said = str(refusal)
         except EngineGone as gone:
             self.gone = True
-            raise EngineUnavailable(
-                f"the engine is gone: {gone}",
-                field=_MODEL,
-                mend="it is loaded anew at the next question; its log has the cause",
-            ) from gone
+            raise _gone(gone) from gone
         except TimeoutError:
             raise self._too_slow(asked_s) from None
         finally:
@@ -214,6 +215,14 @@ class _Engine:
             field="engine.timeout_s",
             mend="raise it, or lower engine.vllm.max_num_seqs or engine.max_output_tokens",
         )
+
+
+def _gone(cause: EngineGone) -> EngineUnavailable:
+    return EngineUnavailable(
+        f"the engine is gone: {cause}",
+        field=_MODEL,
+        mend="it is loaded anew at the next question; its log has the cause",
+    )
 
 
 def _error(answer: asyncio.Future[ChatAnswer]) -> BaseException | None:
@@ -350,6 +359,9 @@ class VllmChatModel:
 
     def _chat(self, requests: Sequence[ChatRequest]) -> list[ChatAnswer] | _Stopped:
         engine = self._ready()
+        if engine.gone:  # it died while nobody asked
+            self._discard(engine)
+            engine = self._ready()
         refused, batch = dict[int, ChatAnswer](), list[tuple[ChatRequest, list[int]]]()
         for place, request in enumerate(requests):
             try:

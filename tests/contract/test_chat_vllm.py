@@ -7,7 +7,7 @@ by the question's own schema.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -28,6 +28,9 @@ class Scripted:
         self._backend = backend
         self.script: Script = lambda _: {}
         self.gpus, self.can_sleep = backend.gpus, backend.can_sleep
+
+    def watch(self, died: Callable[[], None]) -> None:
+        self._backend.watch(died)
 
     def render(self, request: ChatRequest) -> list[int]:
         return self._backend.render(request)

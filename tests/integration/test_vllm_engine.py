@@ -90,13 +90,16 @@ def test_loading_that_takes_too_long_is_ended(options: VllmOptions) -> None:
 
 def endless(name: str) -> ChatRequest:
     """A question that keeps a small model busy for long."""
-    schema = {"type": "object", "properties": {"text": {"type": "string", "minLength": 9000}}}
-    schema |= {"required": ["text"], "additionalProperties": False}
+    schema = {
+        "type": "object",
+        "properties": {"text": {"type": "string", "minLength": 9000}},
+        "required": ["text"],
+    }
     return question(name).model_copy(update={"json_schema": schema, "max_output_tokens": 3000})
 
 
-def test_an_engine_that_dies_and_one_that_hangs(options: VllmOptions) -> None:
-    model = VllmChatModel(options, timeout_s=12.0)
+def test_an_engine_that_dies_is_loaded_anew(options: VllmOptions) -> None:
+    model = VllmChatModel(options, timeout_s=100.0)
     try:
         model.load()
         with ThreadPoolExecutor(1) as pool:
@@ -110,10 +113,20 @@ def test_an_engine_that_dies_and_one_that_hangs(options: VllmOptions) -> None:
 
         answer = model.chat([question("c")])[0]
         assert answer.object is not None, answer.problem
+    finally:
+        model.close()
+
+
+def test_an_engine_that_hangs_is_ended(options: VllmOptions) -> None:
+    model = VllmChatModel(options, timeout_s=3.0)
+    try:
+        model.load()
         for process in engines():
             os.kill(process.pid, signal.SIGSTOP)
         with pytest.raises(EngineUnavailable, match="hangs"):
-            model.chat([question("d")])
+            model.chat([question("a")])
+        psutil.wait_procs(engines(), timeout=15)
+        assert engines() == []
     finally:
         model.close()
 

@@ -50,6 +50,11 @@ class Double:
         self.begun = threading.Semaphore(0)
         self.shut = 0
         self.slept: list[str] = []
+        self.die: Callable[[], object] = lambda: None
+
+    def watch(self, died: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        self.die = lambda: loop.call_soon_threadsafe(died)
 
     def render(self, request: ChatRequest) -> list[int]:
         if not request.messages[0][1]:
@@ -243,6 +248,28 @@ def test_an_engine_that_dies_is_ended_and_loaded_anew(models: Models) -> None:
     assert dead.shut == 1
     assert model.chat([question("a")])[0].object == GOOD
     assert models.loads == 2
+
+
+def test_a_process_that_dies_fails_those_who_wait_at_once(models: Models) -> None:
+    dying, fresh = Double(), Double()
+    dying.go.clear()
+    model = models(dying, fresh)
+    asked = models.ask(model, question("a"))
+    dying.wait_for(1)
+    dying.die()
+    assert "its process has died" in failure(asked).reason
+    assert dying.shut == 1
+    assert model.chat([question("a")])[0].object == GOOD
+
+
+def test_an_engine_that_died_while_nobody_asked_is_loaded_anew(models: Models) -> None:
+    dying, fresh = Double(), Double()
+    model = models(dying, fresh)
+    model.load()
+    dying.die()
+    assert model.abort() == 0  # goes through the loop, after the news
+    assert model.chat([question("a")])[0].object == GOOD
+    assert (dying.shut, fresh.asked) == (1, ["a"])
 
 
 def test_an_engine_that_hangs_is_ended_and_loaded_anew(models: Models) -> None:
