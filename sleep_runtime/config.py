@@ -69,27 +69,76 @@ class JournalSettings(_Section):
     )
 
 
+class VllmSettings(_Section):
+    """The engine inside the idle pool, with kind vllm."""
+
+    tensor_parallel_size: int = Field(default=1, gt=0, description="GPUs the model is split over")
+    quantization: str | None = Field(
+        default=None, min_length=1, description="null takes what the weights say"
+    )
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        default="auto", description="type of weights and activations"
+    )
+    max_model_len: int | None = Field(
+        default=8192, gt=0, description="longest question and answer in tokens; null: the model's"
+    )
+    gpu_memory_utilization: float = Field(
+        default=0.9, gt=0, le=1, description="share of a GPU's memory the engine takes"
+    )
+    kv_cache_bytes: int | None = Field(
+        default=None, gt=0, description="memory for the cache instead of that share; for CPUs"
+    )
+    max_num_seqs: int = Field(default=64, gt=0, description="questions that run at a time")
+    enforce_eager: bool = Field(
+        default=False, description="no compilation: loads faster, answers slower"
+    )
+    sleep_level: int = Field(
+        default=0,
+        ge=0,
+        le=2,
+        description="what a pause gives back: 0 nothing, 1 to main memory, 2 all",
+    )
+    load_timeout_s: float = Field(default=600.0, gt=0, description="longest loading of the model")
+    seed: int = Field(default=0, ge=0, description="of sampling, which is at temperature 0")
+
+
 class EngineSettings(_Section):
     """Who reads sessions and compares claims at night."""
 
-    kind: Literal["extractive", "openai"] = Field(
+    kind: Literal["extractive", "openai", "vllm"] = Field(
         default="extractive",
-        description="extractive needs no model; openai asks any OpenAI-compatible server",
+        description=(
+            "extractive needs no model; openai asks any OpenAI-compatible server; "
+            "vllm runs a model in the idle pool"
+        ),
     )
     base_url: str = Field(default="http://127.0.0.1:8000/v1", description="openai: the server")
-    model: str = Field(default="", description="openai: the model's name at that server")
+    model: str = Field(
+        default="", description="openai: the model's name there; vllm: its directory or id"
+    )
     api_key: SecretStr = Field(
         default=SecretStr(""), description="openai: better given as SLEEP_ENGINE__API_KEY"
     )
-    timeout_s: float = Field(default=60.0, gt=0, description="openai: longest wait for an answer")
+    timeout_s: float = Field(default=60.0, gt=0, description="longest wait for an answer")
     max_concurrency: int = Field(default=8, gt=0, description="openai: questions in flight")
     retries: int = Field(default=2, ge=0, description="openai: repeats after a failed call")
-    max_output_tokens: int = Field(default=1024, gt=0, description="openai: longest answer")
+    max_output_tokens: int = Field(default=1024, gt=0, description="longest answer in tokens")
+    vllm: VllmSettings = VllmSettings()
 
     @model_validator(mode="after")
     def _model_is_named(self) -> Self:
-        if self.kind == "openai" and not self.model:
-            raise ValueError("kind openai needs the name of a model: set engine.model")
+        if self.kind != "extractive" and not self.model.strip():
+            raise ValueError(f"kind {self.kind} needs the name of a model: set engine.model")
+        return self
+
+    @model_validator(mode="after")
+    def _answer_fits_the_model(self) -> Self:
+        longest = self.vllm.max_model_len
+        if self.kind == "vllm" and longest is not None and longest <= self.max_output_tokens:
+            raise ValueError(
+                "max_output_tokens leaves no room for a question in vllm.max_model_len: "
+                "lower engine.max_output_tokens or raise engine.vllm.max_model_len"
+            )
         return self
 
 

@@ -21,6 +21,8 @@ from sleep_runtime.stores.journal import SqliteJournalReader
 from sleep_runtime.stores.ledger import SqliteLedgerReader
 from sleep_runtime.telemetry.clock import SystemClock
 
+VLLM_BATCH = 1024
+
 
 def make_embedder(settings: Settings) -> Embedder:  # noqa: ARG001 - one embedder today, chosen here
     """The embedder the settings ask for."""
@@ -44,6 +46,18 @@ def make_engine(settings: Settings, embedder: Embedder) -> Engine:
                 retries=chosen.retries,
             ),
             max_output_tokens=chosen.max_output_tokens,
+        )
+    if chosen.kind == "vllm":
+        from sleep_runtime.engines.async_llm import VllmOptions
+        from sleep_runtime.engines.llm import LlmEngine
+        from sleep_runtime.engines.vllm import VllmChatModel
+
+        options = VllmOptions(model=chosen.model, **chosen.vllm.model_dump())
+        return LlmEngine(
+            VllmChatModel(options, timeout_s=chosen.timeout_s),
+            max_output_tokens=chosen.max_output_tokens,
+            # All questions of a call go in at once: the engine keeps its own places full.
+            max_batch=VLLM_BATCH,
         )
     return ExtractiveEngine(embedder)
 

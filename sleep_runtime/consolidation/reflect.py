@@ -17,13 +17,13 @@ from sleep_runtime.consolidation.propose import may_climb_kind
 from sleep_runtime.consolidation.shortlist import fold_pairs, near_notes, shortlist
 from sleep_runtime.consolidation.signal import bar_again
 from sleep_runtime.core.event import Trust
-from sleep_runtime.core.ids import stable_id
+from sleep_runtime.core.ids import digest, stable_id
 from sleep_runtime.core.note import ALIVE, Dossier, NoteStatus
 from sleep_runtime.core.observation import Durability
 from sleep_runtime.core.policy import Policy
-from sleep_runtime.core.proposal import Critique, Judgement, Proposal, Relation, Worth
+from sleep_runtime.core.proposal import ClaimPair, Critique, Judgement, Proposal, Relation, Worth
 
-__all__ = ["critique", "fold_pairs", "near_notes", "note_id", "shortlist"]
+__all__ = ["critique", "fold_pairs", "judgement_key", "near_notes", "note_id", "shortlist"]
 
 # Of several notes that say the same, the one that is most alive is meant.
 _LIVELIEST = (
@@ -55,6 +55,11 @@ class _Place(NamedTuple):
 def note_id(proposal: Proposal) -> str:
     """The id of the note this proposal would become: named by its first observation."""
     return stable_id("note", proposal.scope, proposal.observations[0])
+
+
+def judgement_key(pair: ClaimPair, engine_name: str) -> str:
+    """Names the question "how does this engine see this pair": the key of its pin."""
+    return digest(engine_name, pair.key)
 
 
 def critique(

@@ -15,10 +15,13 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from sleep_runtime.consolidation.generate import session_key
+from sleep_runtime.consolidation.reflect import judgement_key
 from sleep_runtime.core.errors import EngineUnavailable
 from sleep_runtime.core.ids import canonical_json, digest
 from sleep_runtime.core.observation import (
@@ -55,6 +58,9 @@ class _Read:
 class LlmEngine:
     """An ``Engine`` over any ``ChatModel``. Thread-safe if the model is.
 
+    A question is named by the key its answer is pinned under, so that a model can tell that it is
+    asked the same again: ``<key>/<part>`` of a session, ``<key>`` of a pair.
+
     A session is read in parts of at most ``max_session_chars``; ``max_batch`` questions go to the
     model at a time. Raises ``EngineUnavailable`` when the model cannot be reached: the answers of
     that call are then lost, so ask for as many sessions or pairs as may be asked again.
@@ -81,7 +87,7 @@ class LlmEngine:
         self._usage = Usage()
         self._lock = threading.Lock()
 
-    @property
+    @cached_property
     def name(self) -> str:
         """``llm:<model>:<version>``, the version a hash of prompts, schemas and limits."""
         version = digest(
@@ -106,19 +112,19 @@ class LlmEngine:
         A part without a usable answer leaves the other parts' drafts standing.
         """
         asked = [
-            (place, part)
+            (place, part, f"{session_key(session, self.name)}/{number}")
             for place, session in enumerate(sessions)
-            for part in parts_of(session, max_chars=self._max_session_chars)
+            for number, part in enumerate(parts_of(session, max_chars=self._max_session_chars))
         ]
-        answers = self._ask([self._distil_request(part, n) for n, (_, part) in enumerate(asked)])
+        answers = self._ask([self._distil_request(part, key) for _, part, key in asked])
         reads = [_Read() for _ in sessions]
-        for (place, part), answer in zip(asked, answers, strict=True):
+        for (place, part, _), answer in zip(asked, answers, strict=True):
             _read(reads[place], part, answer)
         return [_distillation(read) for read in reads]
 
-    def _distil_request(self, part: Part, number: int) -> ChatRequest:
+    def _distil_request(self, part: Part, key: str) -> ChatRequest:
         return ChatRequest(
-            id=f"distil-{number}",
+            id=key,
             messages=(*self._distil_prompt, ("user", part.render())),
             json_schema=self._distil_schema,
             max_output_tokens=self._max_output_tokens,
@@ -128,13 +134,13 @@ class LlmEngine:
 
     def compare(self, pairs: Sequence[ClaimPair]) -> list[Judgement]:
         """One judgement for each pair, in order. ``score`` is 1 for same and excludes, else 0."""
-        answers = self._ask([self._compare_request(pair, n) for n, pair in enumerate(pairs)])
+        answers = self._ask([self._compare_request(pair) for pair in pairs])
         return [_judgement(answer) for answer in answers]
 
-    def _compare_request(self, pair: ClaimPair, number: int) -> ChatRequest:
+    def _compare_request(self, pair: ClaimPair) -> ChatRequest:
         notes = f"<notes>\nA: {_claim(pair.left)}\nB: {_claim(pair.right)}\n</notes>"
         return ChatRequest(
-            id=f"compare-{number}",
+            id=judgement_key(pair, self.name),
             messages=(*self._compare_prompt, ("user", notes)),
             json_schema=self._compare_schema,
             max_output_tokens=min(self._max_output_tokens, 256),

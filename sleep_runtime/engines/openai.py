@@ -25,25 +25,16 @@ from typing import Any, TypeAlias
 
 import httpx
 
-from sleep_runtime.core.errors import EngineUnavailable, InvalidConfig
+from sleep_runtime.core.errors import InvalidConfig
 from sleep_runtime.core.observation import Usage
 from sleep_runtime.core.ports import ChatAnswer, ChatRequest
 from sleep_runtime.engines import openai_wire as wire
+from sleep_runtime.engines.answers import BatchLost
 from sleep_runtime.engines.breaker import Backoff, Breaker
 
 _GRACE_S = 5.0
 _URL = "engine.base_url"
 _PING = ChatRequest(id="ping", messages=(("user", "ping"),), json_schema={}, max_output_tokens=1)
-
-
-class BatchLost(EngineUnavailable):
-    """The server cannot be used. ``usage`` is what the batch had cost until then."""
-
-    def __init__(
-        self, reason: str = "", *, field: str = "", mend: str = "", usage: Usage | None = None
-    ) -> None:
-        super().__init__(reason, field=field, mend=mend)
-        self.usage = usage or Usage()
 
 
 class _Blame(Enum):

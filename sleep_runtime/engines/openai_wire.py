@@ -7,22 +7,17 @@ question, ``Dialect.after`` gives the next plainer way to ask it, until there is
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import Any
 
 from sleep_runtime.core.ids import canonical_json
 from sleep_runtime.core.observation import Usage
 from sleep_runtime.core.ports import ChatAnswer, ChatRequest
-from sleep_runtime.engines.json_schema import violation
+from sleep_runtime.engines.answers import CUT_OFF, Unusable, checked, said
 
-MAX_SAID_CHARS = 160
 _MAX_COUNT = 10**9
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
-_THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
-_CODE_FENCE = re.compile(r"\A```(?:json)?\s*\n(.*?)\n?\s*```\Z", re.DOTALL)
 
 
 class Form(StrEnum):
@@ -101,13 +96,6 @@ def read_refusal(raw: bytes, *, secret: str = "") -> tuple[str, str]:
     )
 
 
-def said(text: str, *, secret: str = "") -> str:
-    """Foreign text made fit for an error: one bounded line, without the secret."""
-    shown = text.replace(secret, "[key]") if secret else text
-    line = _CONTROL.sub(" ", shown).strip()
-    return line if len(line) <= MAX_SAID_CHARS else line[: MAX_SAID_CHARS - 1] + "…"
-
-
 def is_completion(raw: bytes) -> bool:
     """Whether these bytes are a chat completion at all, whatever the model said in it."""
     return isinstance(_object(raw).get("choices"), list)
@@ -118,52 +106,29 @@ def read_completion(raw: bytes, request: ChatRequest, *, calls: int) -> ChatAnsw
     completion = _object(raw)
     usage = _usage(completion.get("usage"), calls)
     try:
-        answer = _parse(_content(completion.get("choices")))
-    except _Unusable as problem:
+        content = _content(completion.get("choices"))
+    except Unusable as problem:
         return ChatAnswer(problem=str(problem), usage=usage)
-    broken = violation(answer, request.json_schema)
-    if broken:
-        return ChatAnswer(problem=f"outside its schema: {broken}", usage=usage)
-    return ChatAnswer(object=answer, usage=usage)
-
-
-class _Unusable(Exception):
-    """The model's answer cannot be used; the message says why."""
+    return checked(content, request, usage)
 
 
 def _content(choices: Any) -> str:
     choice = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(choice, Mapping):
-        raise _Unusable("the model gave no answer")
+        raise Unusable("the model gave no answer")
     if choice.get("finish_reason") == "length":
-        raise _Unusable("cut off at the output limit")
+        raise Unusable(CUT_OFF)
     if choice.get("finish_reason") == "content_filter":
-        raise _Unusable("withheld by the server's content filter")
+        raise Unusable("withheld by the server's content filter")
     message = choice.get("message")
     if not isinstance(message, Mapping):
-        raise _Unusable("the model gave no message")
+        raise Unusable("the model gave no message")
     if message.get("refusal"):
-        raise _Unusable("the model declined to answer")
+        raise Unusable("the model declined to answer")
     content = message.get("content")
-    if not isinstance(content, str) or not content.strip():
-        raise _Unusable("the model gave an empty answer")
+    if not isinstance(content, str):
+        raise Unusable("the model gave an empty answer")
     return content
-
-
-def _parse(content: str) -> dict[str, Any]:
-    text = _THINKING.sub("", content).strip()
-    fenced = _CODE_FENCE.match(text)
-    try:
-        answer = json.loads(fenced[1] if fenced else text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise _Unusable("not valid JSON") from None
-    if not isinstance(answer, dict):
-        raise _Unusable("not a JSON object")
-    return answer
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _object(raw: bytes) -> Mapping[str, Any]:

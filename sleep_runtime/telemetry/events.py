@@ -69,6 +69,8 @@ class LogEvent(StrEnum):
     # engines
     ENGINE_PROBLEM = "engine.problem", "an answer was unusable and changes nothing"
     ENGINE_UNAVAILABLE = "engine.unavailable", "the model cannot be reached"
+    ENGINE_LOADED = "engine.loaded", "the model is in memory and answers"
+    ENGINE_NO_SLEEP = "engine.no_sleep", "the engine cannot give its memory back and stay"
     ENGINE_RETRIED = "engine.retried", "a call to the model is repeated"
 
     # the index

@@ -5,6 +5,7 @@ A check that is silently left out everywhere protects nothing.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -26,6 +27,22 @@ def missing(reason: str) -> NoReturn:
 def program(name: str) -> str:
     """The path of a program on this machine, or the test is given up."""
     return shutil.which(name) or missing(f"{name} is not installed")
+
+
+ENV_VLLM_MODEL = "TEST_VLLM_MODEL"
+_WEIGHTS = Path(__file__).resolve().parents[2] / ".weights" / "smollm2-135m-instruct"
+
+
+def vllm_model() -> Path:
+    """A directory of weights that vLLM can load here, or the test is given up.
+
+    ``TEST_VLLM_MODEL`` names one; else it is what ``scripts/setup --with-vllm-cpu`` makes.
+    """
+    mend = "run scripts/setup --with-vllm-cpu"
+    if importlib.util.find_spec("vllm") is None:
+        missing(f"vLLM is not installed: {mend}")
+    path = Path(os.environ.get(ENV_VLLM_MODEL) or _WEIGHTS)
+    return path if (path / "config.json").is_file() else missing(f"no weights at {path}: {mend}")
 
 
 @contextmanager

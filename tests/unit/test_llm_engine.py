@@ -28,12 +28,12 @@ from sleep_runtime.core.policy import GeneratePolicy
 from sleep_runtime.core.ports import ChatAnswer, ChatModel, ChatRequest
 from sleep_runtime.core.proposal import ClaimPair, Verdict
 from sleep_runtime.core.scope import Scope
+from sleep_runtime.engines.answers import BatchLost
 from sleep_runtime.engines.breaker import Backoff, Breaker, BreakerState, admit, after_failure
 from sleep_runtime.engines.json_schema import schema_of, violation
 from sleep_runtime.engines.llm import LlmEngine
 from sleep_runtime.engines.llm_answers import CompareAnswer, DistilAnswer, quoted
 from sleep_runtime.engines.llm_lines import parts_of
-from sleep_runtime.engines.openai import BatchLost
 from sleep_runtime.engines.prompt import load_prompt
 from sleep_runtime.testing.chat import (
     ScriptedChatModel,

@@ -1,0 +1,119 @@
+"""A runtime whose nights ask vLLM: the production engine, on its CPU build and small weights.
+
+The model writes nonsense. What holds whatever it writes: answers are of their schema, each is
+pinned once with what it cost, and what all questions share is read by the model once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+from living import Runtime, event, start, stop
+
+from sleep_runtime.core.ids import digest
+from sleep_runtime.core.observation import Distillation
+from sleep_runtime.core.ports import Pin
+from sleep_runtime.core.scope import Scope
+from sleep_runtime.stores.datadir import DataDir
+from sleep_runtime.stores.ledger import SqliteLedgerReader
+from sleep_runtime.testing.vllm import small_environment
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+
+ORGS = ("anvil", "birch", "cedar")
+SAID = (
+    "from now on, deploy on mondays only",
+    "always use tabs for indentation, please",
+    "revenue goes into the deck in millions",
+    "release notes belong into CHANGES.rst",
+)
+NIGHT_TIMEOUT_S = 300.0
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+    """A runtime that has been through a night over several organisations."""
+    running = start(tmp_path_factory.mktemp("vllm"), **small_environment())
+    try:
+        running.capture(*day())
+        for org in ORGS:
+            running.http.post("/v1/runs", json={"scope": org}).raise_for_status()
+        for org in ORGS:
+            running.wait(partial(is_over, running, org), f"{org}'s night", NIGHT_TIMEOUT_S)
+        yield running
+    finally:
+        assert stop(running) == 0
+
+
+def day() -> list[dict[str, Any]]:
+    """Two people of every organisation say everything, each in sessions of their own."""
+    return [
+        event(
+            number,
+            org,
+            f"{text}, says {user}",
+            id=digest(org, user, text),
+            scope={"org": org, "team": "team", "user": user},
+            session=f"{user}-{number}",
+        )
+        for org in ORGS
+        for user in ("ana", "bo")
+        for number, text in enumerate(SAID)
+    ]
+
+
+def is_over(runtime: Runtime, org: str) -> bool:
+    runs = runtime.http.get("/v1/runs", params={"scope": org, "limit": 500}).json()["runs"]
+    return bool(runs) and bool(runtime.status(org)["quiet"])
+
+
+def pins(runtime: Runtime, org: str, step: str) -> list[Pin]:
+    with contextlib.closing(SqliteLedgerReader(DataDir(runtime.data_dir).ledger_path)) as ledger:
+        return [
+            pin
+            for run in ledger.runs(Scope(org), limit=500)
+            for pin in ledger.pins(run.id, step).values()
+        ]
+
+
+def all_pins(runtime: Runtime, step: str) -> list[Pin]:
+    return [pin for org in ORGS for pin in pins(runtime, org, step)]
+
+
+def test_every_session_of_every_scope_is_pinned_once(night: Runtime) -> None:
+    found = [pin.key for pin in all_pins(night, "distil")]
+    assert len(found) == len(set(found)) == len(day())
+    for org in ORGS:
+        runs = night.http.get("/v1/runs", params={"scope": org, "limit": 500}).json()["runs"]
+        assert {run["state"] for run in runs} == {"projected"}
+        assert sum(run["counts"].get("events", 0) for run in runs) == len(day()) // len(ORGS)
+
+
+def test_answers_are_of_their_schema(night: Runtime) -> None:
+    problems = [
+        Distillation.model_validate(pin.output).problem for pin in all_pins(night, "distil")
+    ]
+    unusable = [problem for problem in problems if "without a usable answer" in problem]
+    # A model that rambles is cut off at the output limit: a problem, but no broken schema.
+    assert [problem for problem in unusable if "cut off" not in problem] == []
+    assert len(unusable) < len(problems) / 2
+
+
+def test_every_pin_says_what_it_cost(night: Runtime) -> None:
+    for pin in all_pins(night, "distil"):
+        assert pin.usage.calls == 1
+        assert pin.usage.input_tokens > 100
+        assert 0 < pin.usage.output_tokens <= 600
+        assert pin.usage.gpu_seconds == 0, "this engine holds no GPU"
+
+
+def test_what_all_questions_share_is_read_once_for_all_tenants(night: Runtime) -> None:
+    found = all_pins(night, "distil")
+    shared = max(pin.usage.cached_tokens for pin in found)
+    assert shared > 0.8 * max(pin.usage.input_tokens for pin in found)
+    read = [pin for pin in found if pin.usage.cached_tokens < shared]
+    assert [pin.usage.cached_tokens for pin in read] == [0]
