@@ -21,7 +21,7 @@ from sleep_runtime.actors.owners import unwrap
 from sleep_runtime.actors.whereabouts import CONTROL, Whereabouts, here
 from sleep_runtime.core.errors import EngineUnavailable, PoolAway
 from sleep_runtime.core.observation import Distillation, SessionInput, Usage
-from sleep_runtime.core.ports import Embedder, Engine, Interruptible
+from sleep_runtime.core.ports import Embedder, Engine, Interruptible, Loading
 from sleep_runtime.core.proposal import ClaimPair, Judgement
 from sleep_runtime.telemetry.metrics import Sample, registry, snapshot
 
@@ -47,6 +47,8 @@ class EngineActor:
         go_idle(max_memory_bytes)
         self._where = replace(here(), free_gpu_bytes=free_bytes() if gpus else None)
         self._engine, self._embedder = make()
+        if isinstance(self._engine, Loading):
+            self._engine.load()
         self._turn = threading.Lock()
         self._embed_turn = threading.Lock()
 

@@ -601,13 +601,21 @@ class Engine(Protocol):
 class Interruptible(Protocol):
     """An engine, or a model behind one, that can be stopped in the middle of its answers."""
 
-    def abort(self, reason: str) -> None:
+    def abort(self, reason: str) -> object:
         """End what is in flight: those who wait get ``EngineUnavailable``. From any thread."""
 
-    def pause(self) -> None:
+    def pause(self) -> object:
         """Let go of the memory it can do without; asked again, it refuses until ``resume``."""
 
-    def resume(self) -> None: ...
+    def resume(self) -> object: ...
+
+
+@runtime_checkable
+class Loading(Protocol):
+    """An engine, or a model behind one, that takes long to be ready for its first question."""
+
+    def load(self) -> None:
+        """Be ready. Raises ``EngineUnavailable`` when that cannot be, with the reason."""
 
 
 class ChatRequest(BaseModel):

@@ -11,6 +11,7 @@ nothing is left, ``problem`` says what was dropped; otherwise the first draft's 
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -31,7 +32,7 @@ from sleep_runtime.core.observation import (
     SessionInput,
     Usage,
 )
-from sleep_runtime.core.ports import ChatAnswer, ChatModel, ChatRequest
+from sleep_runtime.core.ports import ChatAnswer, ChatModel, ChatRequest, Interruptible, Loading
 from sleep_runtime.core.proposal import ClaimPair, Judgement, Verdict
 from sleep_runtime.engines.json_schema import schema_of
 from sleep_runtime.engines.llm_answers import CompareAnswer, DistilAnswer, drafts_of
@@ -103,6 +104,34 @@ class LlmEngine:
     def usage(self) -> Usage:
         with self._lock:
             return self._usage
+
+    # -- the model's life
+
+    def fork(self) -> LlmEngine:
+        """An engine over the same model, whose ``usage`` starts at nothing."""
+        other = copy.copy(self)
+        other._usage, other._lock = Usage(), threading.Lock()  # noqa: SLF001 - one of our own
+        return other
+
+    def load(self) -> None:
+        """Load the model now, where it is one of this process. Raises ``EngineUnavailable``."""
+        if isinstance(self._chat, Loading):
+            self._chat.load()
+
+    def abort(self, reason: str) -> None:
+        """End what is in flight, where the model can: its callers get ``EngineUnavailable``."""
+        if isinstance(self._chat, Interruptible):
+            self._chat.abort(reason)
+
+    def pause(self) -> None:
+        """Refuse questions and let go of memory, where the model can."""
+        if isinstance(self._chat, Interruptible):
+            self._chat.pause()
+
+    def resume(self) -> None:
+        """Take questions again."""
+        if isinstance(self._chat, Interruptible):
+            self._chat.resume()
 
     # -- distil
 
