@@ -8,7 +8,8 @@ and batches them; any other answers one after the other.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -23,7 +24,7 @@ from sleep_runtime.core.errors import EngineUnavailable, PoolAway
 from sleep_runtime.core.observation import Distillation, SessionInput, Usage
 from sleep_runtime.core.ports import Embedder, Engine, Interruptible, Loading
 from sleep_runtime.core.proposal import ClaimPair, Judgement
-from sleep_runtime.telemetry.metrics import Sample, registry, snapshot
+from sleep_runtime.telemetry.metrics import METRICS, Sample, registry, snapshot
 
 CALL_TIMEOUT_S = 1800.0
 EMBED_TIMEOUT_S = 600.0
@@ -50,6 +51,7 @@ class EngineActor:
         if isinstance(self._engine, Loading):
             self._engine.load()
         self._turn = threading.Lock()
+        self._together = 0
         self._embed_turn = threading.Lock()
 
     def distil(self, sessions: Sequence[SessionInput]) -> tuple[list[Distillation], Usage]:
@@ -61,12 +63,25 @@ class EngineActor:
     def _answer(self, method: str, questions: Sequence[Any]) -> tuple[list[Any], Usage]:
         """The answers and what they cost, which only a fork tells when calls run side by side."""
         if isinstance(self._engine, Forking):
-            engine = self._engine.fork()
-            return getattr(engine, method)(questions), engine.usage
+            with self._counted():
+                engine = self._engine.fork()
+                return getattr(engine, method)(questions), engine.usage
         with self._turn:
             before = self._engine.usage
             answers = getattr(self._engine, method)(questions)
             return answers, self._engine.usage - before
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Each caller is a night of its own, so those together are nights together."""
+        with self._turn:
+            self._together += 1
+            METRICS.engine_together.observe(self._together)
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._together -= 1
 
     def embed(self, texts: Sequence[str]) -> list[bytes]:
         with self._embed_turn:
