@@ -52,6 +52,7 @@ class EngineActor:
             self._engine.load()
         self._turn = threading.Lock()
         self._together = 0
+        self._stopped = ""
         self._embed_turn = threading.Lock()
 
     def distil(self, sessions: Sequence[SessionInput]) -> tuple[list[Distillation], Usage]:
@@ -61,7 +62,16 @@ class EngineActor:
         return cast("tuple[list[Judgement], Usage]", self._answer("compare", pairs))
 
     def _answer(self, method: str, questions: Sequence[Any]) -> tuple[list[Any], Usage]:
-        """The answers and what they cost, which only a fork tells when calls run side by side."""
+        """The answers and what they cost. An engine that was told to stop is away, not broken."""
+        try:
+            return self._answer_all(method, questions)
+        except EngineUnavailable as error:
+            if self._stopped:
+                raise PoolAway(self._stopped, field="pool", mend=error.mend) from None
+            raise
+
+    def _answer_all(self, method: str, questions: Sequence[Any]) -> tuple[list[Any], Usage]:
+        """When calls run side by side, only a fork tells what each of them cost."""
         if isinstance(self._engine, Forking):
             with self._counted():
                 engine = self._engine.fork()
@@ -95,12 +105,14 @@ class EngineActor:
     @ray.method(concurrency_group=CONTROL)
     def abort(self, reason: str) -> None:
         """End what is in flight and let go of memory, if the engine can; else it runs out."""
+        self._stopped = reason
         if isinstance(self._engine, Interruptible):
             self._engine.abort(reason)
             self._engine.pause()
 
     @ray.method(concurrency_group=CONTROL)
     def resume(self) -> None:
+        self._stopped = ""
         if isinstance(self._engine, Interruptible):
             self._engine.resume()
 
@@ -129,8 +141,8 @@ class EngineLine:
 
     def use(self, name: str) -> None:
         """From now on ask the engine of this name."""
-        if name != self._name:
-            self._name, self._handle = name, None
+        # Also when the name is the same: it may be another actor by now.
+        self._name, self._handle = name, None
 
     @property
     def identity(self) -> tuple[str, str, int]:

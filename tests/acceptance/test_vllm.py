@@ -118,11 +118,12 @@ def test_every_pin_says_what_it_cost(night: Runtime) -> None:
 
 
 def test_what_all_questions_share_is_read_once_for_all_tenants(night: Runtime) -> None:
-    found = all_pins(night, "distil")
-    shared = max(pin.usage.cached_tokens for pin in found)
-    assert shared > 0.8 * max(pin.usage.input_tokens for pin in found)
-    read = [pin for pin in found if pin.usage.cached_tokens < shared]
-    assert [pin.usage.cached_tokens for pin in read] == [0]
+    usages = [pin.usage for pin in all_pins(night, "distil")]
+    assert sum(usage.cached_tokens == 0 for usage in usages) <= 1, "the prefix was read twice"
+    # A question has a few lines of its own. Those that came while the first was being read found
+    # only a part of the prefix in the cache.
+    cached = sum(usage.cached_tokens for usage in usages)
+    assert cached > 0.8 * sum(usage.input_tokens for usage in usages), usages
 
 
 def together(runtime: Runtime, most: str) -> float:
