@@ -499,7 +499,8 @@ class Engine(Protocol):
     """What the roles ask. Answers come in the order of the questions, one for each.
 
     An unusable answer is a ``problem`` in its place, never an exception; an engine that cannot
-    be reached at all raises ``EngineUnavailable``.
+    be reached at all raises ``EngineUnavailable``. The pairs of one ``compare`` are all seen by
+    one scope; sessions may be of several.
     """
 
     @property
