@@ -80,6 +80,16 @@ class EngineSettings(_Section):
     max_concurrency: int = Field(default=8, gt=0, description="openai: questions in flight")
     retries: int = Field(default=2, ge=0, description="openai: repeats after a failed call")
     max_output_tokens: int = Field(default=1024, gt=0, description="openai: longest answer")
+    prefilter: bool = Field(
+        default=True,
+        description="openai: leave out what cannot teach and pairs that have nothing in common",
+    )
+    sessions_per_question: int = Field(
+        default=4, gt=0, description="openai: short sessions of one scope that share a question"
+    )
+    pairs_per_question: int = Field(
+        default=24, gt=0, description="openai: pairs of notes that share a question"
+    )
 
     @model_validator(mode="after")
     def _model_is_named(self) -> Self:

@@ -16,6 +16,7 @@ from sleep_runtime.core.errors import StoreError
 from sleep_runtime.core.ports import Clock, Embedder, Engine, LedgerWriter
 from sleep_runtime.engines.embedder import MiniLmEmbedder
 from sleep_runtime.engines.extractive import ExtractiveEngine
+from sleep_runtime.engines.prefilter import Prefiltered
 from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.journal import SqliteJournalReader
 from sleep_runtime.stores.ledger import SqliteLedgerReader
@@ -34,7 +35,7 @@ def make_engine(settings: Settings, embedder: Embedder) -> Engine:
         from sleep_runtime.engines.llm import LlmEngine
         from sleep_runtime.engines.openai import OpenAIChatModel
 
-        return LlmEngine(
+        asking = LlmEngine(
             OpenAIChatModel(
                 chosen.base_url,
                 chosen.model,
@@ -44,7 +45,10 @@ def make_engine(settings: Settings, embedder: Embedder) -> Engine:
                 retries=chosen.retries,
             ),
             max_output_tokens=chosen.max_output_tokens,
+            max_parts=chosen.sessions_per_question,
+            max_pairs=chosen.pairs_per_question,
         )
+        return Prefiltered(asking, embedder) if chosen.prefilter else asking
     return ExtractiveEngine(embedder)
 
 
