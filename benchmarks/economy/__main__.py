@@ -37,6 +37,7 @@ from sleep_runtime.engines.prefilter import Prefiltered
 from sleep_runtime.telemetry.log import configure
 
 Event = dict[str, Any]
+LEFT_OUT_SEED = 2026
 Live = Callable[[Engine, Embedder], None]
 
 
@@ -44,7 +45,7 @@ def main() -> int:
     options = _parser().parse_args()
     configure("error", "console")
     results = Results("economy")
-    if options.recall:
+    if options.recall or options.left_out:
         return _recall(options)
     tokenizer = Bpe()
     for seed in range(options.seed, options.seed + options.seeds):
@@ -74,6 +75,11 @@ def main() -> int:
 
 def _recall(options: argparse.Namespace) -> int:
     results = Results("economy")
+    if options.left_out:
+        say("the bar for messages, on dev domains left out of training")
+        recall.left_out(results, LEFT_OUT_SEED)
+        show(results, as_json=options.json)
+        return 0
     for split in SPLITS:
         for seed in range(options.seed, options.seed + options.seeds):
             say(f"what the prefilter lets through, seed {seed} of split {split}")
@@ -194,6 +200,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--no-prefilter", action="store_true", help="as with engine.prefilter: false")
     add("--unshared", action="store_true", help="a question for each session and for each pair")
     add("--recall", action="store_true", help="what the prefilter loses, on both splits, instead")
+    add("--left-out", action="store_true", help="what its bar for messages loses, on dev, instead")
     return parser
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.harness import Results
+from benchmarks.intent import train
+from benchmarks.intent.__main__ import TEMPERATURE
 from benchmarks.sharpness.corpus import Trail, night_of
 from benchmarks.sharpness.subject import in_process
 from benchmarks.sharpness.truth import Label, Truth
@@ -20,7 +22,11 @@ from sleep_runtime.core.observation import Claim, Distillation, SessionInput, Us
 from sleep_runtime.core.ports import Engine
 from sleep_runtime.core.proposal import ClaimPair, Judgement
 from sleep_runtime.engines.extractive import ExtractiveEngine
-from sleep_runtime.engines.prefilter import Prefiltered
+from sleep_runtime.engines.intent.intent import KINDS
+from sleep_runtime.engines.prefilter import NOTHING_FROM, Prefiltered
+from sleep_runtime.engines.text import cues
+
+TEACHING = frozenset({"lesson", "standing", "change", "retract"})
 
 
 class Seen:
@@ -77,6 +83,26 @@ def measure(results: Results, trail: Trail, split: str) -> None:
     results.add(f"{split}_related_pairs", len(related), "pairs")
     results.add(f"{split}_related_pairs_asked", _share(related & behind.pairs.keys(), related), "")
     results.add(f"{split}_pairs_asked", len(behind.pairs) / len(asked), "")
+
+
+def left_out(results: Results, seed: int) -> None:
+    """What the bar for messages does to dev sentences of domains the intent head never saw.
+
+    ``filed`` counts corrections as they were filed, ``bare`` every sentence as a message.
+    """
+    examples, raw = train.left_out(seed)
+    nothing = train.shares(raw, TEMPERATURE)[:, KINDS.index("nothing")]
+    for form in ("filed", "bare"):
+        kept = [
+            (example.correction and form == "filed")
+            or cues.read(example.text).standing
+            or (score < NOTHING_FROM and not cues.is_acknowledgement(example.text))
+            for example, score in zip(examples, nothing, strict=True)
+        ]
+        for name, labels in (("teaching", TEACHING), ("idle", frozenset({"nothing"}))):
+            asked = [k for k, x in zip(kept, examples, strict=True) if x.label in labels]
+            results.add(f"left_out_{form}_{name}", len(asked), "turns")
+            results.add(f"left_out_{form}_{name}_kept", sum(asked) / len(asked), "")
 
 
 def _related(pair: ClaimPair, seen: Seen, truth: Truth) -> bool:
