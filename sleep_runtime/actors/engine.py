@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
@@ -22,21 +22,13 @@ from sleep_runtime.actors.owners import unwrap
 from sleep_runtime.actors.whereabouts import CONTROL, Whereabouts, here
 from sleep_runtime.core.errors import EngineUnavailable, PoolAway
 from sleep_runtime.core.observation import Distillation, SessionInput, Usage
-from sleep_runtime.core.ports import Embedder, Engine, Interruptible, Loading
+from sleep_runtime.core.ports import Embedder, Engine, Forking, Interruptible, Loading
 from sleep_runtime.core.proposal import ClaimPair, Judgement
 from sleep_runtime.telemetry.metrics import METRICS, Sample, registry, snapshot
 
 CALL_TIMEOUT_S = 1800.0
 EMBED_TIMEOUT_S = 600.0
 Parts = tuple[Engine, Embedder]
-
-
-@runtime_checkable
-class Forking(Protocol):
-    """An engine whose calls may run side by side."""
-
-    def fork(self) -> Engine:
-        """An engine over the same model, whose ``usage`` starts at nothing."""
 
 
 class EngineActor:
