@@ -93,9 +93,9 @@ class Runtime:
         pytest.fail(f"waited {timeout_s:g} s for {what}\n{self.log.read_text()[-4000:]}")
 
 
-def start(directory: Path, **extra: str) -> Runtime:
-    """Start a runtime in ``directory`` and wait until it is ready."""
-    port = free_port()
+def start(directory: Path, *words: str, **extra: str) -> Runtime:
+    """``up WORDS`` in ``directory``, ``extra`` in its environment; returns when it is ready."""
+    port = int(extra.get("SLEEP_HTTP__PORT") or free_port())
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("SLEEP_")},
         "HOME": str(directory),
@@ -107,7 +107,7 @@ def start(directory: Path, **extra: str) -> Runtime:
     log = directory / "up.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "sleep_runtime.cli.main", "up"],
+            [sys.executable, "-m", "sleep_runtime.cli.main", "up", *words],
             env=environment,
             stdout=file,
             stderr=file,
