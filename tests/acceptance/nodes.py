@@ -135,7 +135,7 @@ class Nodes:
         deadline_s = time.monotonic() + in_s
         accepted, why = GcsClient(self.address).drain_node(
             self.alive()[name].id,
-            autoscaler_pb2.DrainNodeReason.Value(_PREEMPTION),
+            vars(autoscaler_pb2)["DrainNodeReason"].Value(_PREEMPTION),
             "the spot node is taken away",
             int((time.time() + in_s) * 1000),
         )
