@@ -66,9 +66,13 @@ class Rig:
 
 @contextlib.contextmanager
 def rig(**overrides: Any) -> Iterator[Rig]:
-    """A runtime of its own directory, port and Ray; ``overrides`` are settings by dotted key."""
+    """A runtime of its own port and Ray; ``overrides`` are settings by dotted key.
+
+    It has a directory of its own, too, unless ``data_dir`` names one.
+    """
     os.environ.update(QUIET)
-    with tempfile.TemporaryDirectory() as home:
+    with tempfile.TemporaryDirectory() as place:
+        home = str(overrides.get("data_dir", place))
         settings = load(
             overrides={
                 "data_dir": home,

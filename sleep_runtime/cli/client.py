@@ -33,6 +33,7 @@ ANSWER_S = 60.0
 MAX_TRIES = 6
 MAX_WAIT_S = 10.0
 PAGE = 500
+_NOT_FOUND = 404
 
 
 class TooLarge(InvalidInput):
@@ -141,6 +142,9 @@ class Client:
         except (ValueError, KeyError, TypeError):
             reason, field = f"{self.url} answered {response.status_code}", ""
             mend = "check --url" if response.status_code < 500 else "see the runtime's log"
+            if response.status_code == _NOT_FOUND:  # what we answer has a body of ours
+                reason += ": something serves there, but no sleep-runtime is deployed on it"
+                mend = "check --url and http.route_prefix, or start it: sleep-runtime up"
         return _kind(response.status_code)(reason, field=field, mend=mend)
 
 

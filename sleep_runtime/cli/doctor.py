@@ -1,4 +1,4 @@
-"""``doctor``: is this machine fit to run the runtime?"""
+"""``doctor``: is this machine, or this cluster, fit to run the runtime?"""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sleep_runtime.cli import options, process
+from sleep_runtime.cli.checks import Check, State
 from sleep_runtime.cli.client import read_runtime_file
+from sleep_runtime.cli.doctor_engine import engine_gpus, pool_fits, vllm_checks
 from sleep_runtime.cli.output import emit, out, table
 from sleep_runtime.core.errors import SleepRuntimeError
 
@@ -33,23 +35,22 @@ MIN_OPEN_FILES = 4096
 _FORGETFUL = frozenset({"tmpfs", "ramfs"})
 _REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "ceph"})
 
-State = Literal["ok", "warn", "fail"]
-
-
-class Check(NamedTuple):
-    """The result of one check and, unless it is ok, the mend."""
-
-    name: str
-    state: State
-    detail: str
-    mend: str = ""
-
 
 def doctor(
-    *, as_json: options.Json = False, config: options.Config = None, sets: options.Set = None
+    *,
+    as_json: options.Json = False,
+    config: options.Config = None,
+    address: Annotated[
+        str | None, typer.Option("--address", metavar="A", help="Check this Ray cluster, too.")
+    ] = None,
+    sets: options.Set = None,
 ) -> None:
-    """Check whether this machine is fit to run the runtime."""
-    settings = options.load_settings(config, sets).settings.absolute()
+    """Check whether this machine, or this cluster, is fit to run the runtime.
+
+    Exit code 1 when something is missing.
+    """
+    given = [*(sets or []), *([f"ray.address={address}"] if address else [])]
+    settings = options.load_settings(config, given).settings.absolute()
     checks = examine(settings)
     if as_json:
         emit({"checks": [check._asdict() for check in checks]})
@@ -73,11 +74,40 @@ def examine(settings: Settings) -> list[Check]:
         lambda: writable(settings.data_dir),
         lambda: free_space(shutil.disk_usage(_existing(settings.data_dir)).free),
         lambda: file_system(_existing(settings.data_dir)),
-        lambda: port_free(settings),
         lambda: open_files(resource.getrlimit(resource.RLIMIT_NOFILE)),
         idle_priority,
     )
-    return [step() for step in steps]
+    checks = [step() for step in steps]
+    return checks + (on_cluster(settings) if settings.ray.address else alone(settings))
+
+
+def alone(settings: Settings) -> list[Check]:
+    """What a runtime with a Ray of its own needs of this machine besides."""
+    policy, chosen = settings.pool, settings.ray
+    cpus = chosen.num_cpus or os.cpu_count() or 1
+    gpus = _gpus() if chosen.num_gpus is None else chosen.num_gpus
+    checks = [port_free(settings), pool_fits(policy, cpus, gpus)]
+    if settings.engine.kind == "vllm":
+        checks.append(engine_gpus(settings.engine, policy))
+        checks += vllm_checks(settings.engine, policy.gpus_per_engine)
+    return checks
+
+
+def on_cluster(settings: Settings) -> list[Check]:
+    """What it needs of the cluster at ``ray.address``."""
+    from sleep_runtime.cli.doctor_cluster import examine_cluster
+
+    return examine_cluster(settings)
+
+
+def _gpus() -> int:
+    """The GPUs that a Ray started here would find."""
+    try:
+        from ray._private.accelerators import get_accelerator_manager_for_resource
+    except ImportError:  # without Ray, which is a finding of its own
+        return 0
+    manager = get_accelerator_manager_for_resource("GPU")
+    return int(manager.get_current_node_num_accelerators()) if manager else 0
 
 
 def python_version(version: tuple[int, ...]) -> Check:

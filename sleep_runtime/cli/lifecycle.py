@@ -72,6 +72,10 @@ def up(
     except KeyboardInterrupt:
         if running is None:
             say("stopped before it was up")
+    except RuntimeUnavailable as lost:
+        if running is not None:  # said now: ending what is left may take its time, and fail
+            say(f"lost: {lost.reason}")
+        raise
     finally:
         if running is not None:
             _stop(running)

@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -38,6 +38,15 @@ from sleep_runtime.compose.front import (
 )
 from sleep_runtime.compose.placement import control_node, pinned
 from sleep_runtime.compose.replica import Owners
+from sleep_runtime.compose.serve_state import app_name
+from sleep_runtime.compose.watch import (
+    LOOK_EVERY_S,
+    Kind,
+    Trouble,
+    Watch,
+    control_store,
+    look,
+)
 from sleep_runtime.config import Settings
 from sleep_runtime.core.errors import RuntimeUnavailable, SleepRuntimeError
 from sleep_runtime.core.ids import digest
@@ -77,9 +86,14 @@ class Running:
     settings: Settings
     owners: Owners
     _closing: contextlib.ExitStack
+    _lost: Trouble | None = None
 
     def wait(self) -> str:
-        """Block until SIGINT or SIGTERM. Returns the signal's name. Main thread only."""
+        """Block until SIGINT or SIGTERM. Returns the signal's name. Main thread only.
+
+        Raises ``RuntimeUnavailable`` when the cluster, the owners or the hot path are gone and
+        nothing brought them back within ``watch.PATIENCE_S``.
+        """
         asked: list[str] = []
         stop = threading.Event()
 
@@ -89,9 +103,27 @@ class Running:
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, on_signal)
-        while not stop.wait(3600):
+        watch = Watch(self._look(), stop.set)
+        watch.start()
+        while not stop.wait(LOOK_EVERY_S) and not watch.hangs():
             continue
-        return asked[0]
+        watch.stop()
+        if asked:
+            return asked[0]
+        self._lost = watch.lost or watch.hangs()
+        if self._lost is None:  # the look that hung ended at this very moment
+            return self.wait()
+        raise self._lost.error()
+
+    def _look(self) -> Callable[[], list[Trouble]]:
+        owners = self.owners
+        named = {
+            "journal": owners.journal,
+            "ledger": owners.ledger,
+            "index": owners.index,
+            "night watch": owners.watch,
+        }
+        return partial(look, named, app_name(self.settings), control_store())
 
     def stop(self, progress: Progress) -> None:
         """Take no more requests, let nights under way finish, flush the stores, leave Ray.
@@ -99,6 +131,9 @@ class Running:
         A night that does not finish in time resumes from its pins at the next start.
         """
         with self._closing:
+            if self._lost is not None and self._lost.kind is Kind.CLUSTER:
+                progress("the cluster is gone: nothing can be drained")
+                return
             progress("draining requests")
             stop_hot_path(self.settings)
             progress("waiting for nights under way")
@@ -107,7 +142,12 @@ class Running:
 
 
 def close_owners(owners: Owners) -> None:
-    """Close the owners in the order that lets each finish what the ones before it started."""
+    """Close the owners in the order that lets each finish what the ones before it started.
+
+    One that is gone is passed over. Raises ``RuntimeUnavailable``, after all of them, when one
+    did not close.
+    """
+    problem: RayError | None = None
     for owner, args in (
         (owners.watch, (DRAIN_S,)),
         (owners.index, ()),
@@ -116,13 +156,16 @@ def close_owners(owners: Owners) -> None:
     ):
         try:
             ray.get(owner.close.remote(*args), timeout=CLOSE_TIMEOUT_S + DRAIN_S)
+        except ActorDiedError:
+            continue
         except RayError as error:
-            raise RuntimeUnavailable(
-                f"an owner did not close in time: {error}",
-                mend="nothing acked is lost: start it again",
-            ) from None
-        finally:
-            ray.kill(owner)
+            problem = problem or error
+        ray.kill(owner)
+    if problem is not None:
+        raise RuntimeUnavailable(
+            f"an owner did not close in time: {problem}",
+            mend="nothing acked is lost: start it again",
+        )
 
 
 def start(settings: Settings, *, progress: Progress) -> Running:
@@ -131,7 +174,7 @@ def start(settings: Settings, *, progress: Progress) -> Running:
     Raises ``StoreBusy`` when another runtime has the data directory, ``StoreTooNew`` when a
     newer version wrote it, ``RuntimeUnavailable`` when Ray or the port cannot be had.
     """
-    settings = _of_its_own(settings.absolute())
+    settings = of_its_own(settings.absolute())
     configure(settings.log.level, settings.log.format)
     paths = DataDir(settings.data_dir).ensure()
     closing = contextlib.ExitStack()
@@ -146,12 +189,13 @@ def start(settings: Settings, *, progress: Progress) -> Running:
             check_proxy(settings)
         node = control_node()
         _clear_leftovers(settings)
-        progress("opening the stores")
-        owners = _start_owners(settings, node)
-        progress("starting the hot path")
-        start_hot_path(settings, owners, node)
-        progress("starting the night watch")
-        _opened(owners.index, owners.watch)
+        with _leaving_nothing(settings):
+            progress("opening the stores")
+            owners = _start_owners(settings, node)
+            progress("starting the hot path")
+            start_hot_path(settings, owners, node)
+            progress("starting the night watch")
+            _opened(owners.index, owners.watch)
     except BaseException:
         closing.close()
         raise
@@ -161,7 +205,7 @@ def start(settings: Settings, *, progress: Progress) -> Running:
     return Running(url=url, settings=settings, owners=owners, _closing=closing)
 
 
-def _of_its_own(settings: Settings) -> Settings:
+def of_its_own(settings: Settings) -> Settings:
     """Give each data directory a namespace of its own: owners are found by name, and those of
     another directory must never be taken for ours."""
     name = f"{settings.ray.namespace}-{digest(str(settings.data_dir))[:8]}"
@@ -176,6 +220,18 @@ def _clear_leftovers(settings: Settings) -> None:
     for name in ray.util.list_named_actors():
         ray.kill(ray.get_actor(name))
     remove_groups(settings.pool.max_engines)
+
+
+@contextlib.contextmanager
+def _leaving_nothing(settings: Settings) -> Iterator[None]:
+    """Take away what a start that fails has put on the cluster already: its actors are detached."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(RayError, RuntimeUnavailable, TimeoutError):
+            stop_hot_path(settings)
+            _clear_leftovers(settings)
+        raise
 
 
 def _reachable(host: str) -> str:

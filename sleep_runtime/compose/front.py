@@ -10,7 +10,6 @@ import contextlib
 import socket
 from typing import Any
 
-import ray
 from fastapi import FastAPI
 from ray import serve
 from ray.exceptions import RayError
@@ -18,13 +17,11 @@ from ray.serve.exceptions import RayServeException
 
 from sleep_runtime.compose.placement import replica_pinned
 from sleep_runtime.compose.replica import Owners, build_replica_app
+from sleep_runtime.compose.serve_state import app_name, serve_state
 from sleep_runtime.config import Settings
 from sleep_runtime.core.errors import RuntimeUnavailable
 
 DRAIN_S = 10.0
-ANSWER_S = 10.0
-_CONTROLLER = ("SERVE_CONTROLLER_ACTOR", "serve")
-_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised here, bound when configured
 
 
 def check_port(settings: Settings) -> None:
@@ -43,35 +40,23 @@ def check_port(settings: Settings) -> None:
 
 
 def check_proxy(settings: Settings) -> None:
-    """The same on a cluster we joined, where the proxy of its Serve may hold the port for us."""
-    found = _proxy_address()
+    """The same on a cluster we joined, where the proxy of its Serve may hold the port for us.
+
+    Raises ``RuntimeUnavailable`` when that proxy listens elsewhere, or another application has
+    our route: before anything of ours is started.
+    """
+    try:
+        found = serve_state()
+    except RayError as error:
+        raise RuntimeUnavailable(
+            f"the Serve of this cluster does not answer: {error}",
+            field="ray.address",
+            mend="wait until its controller is up again, or end it: serve shutdown",
+        ) from None
     if found is None:
         check_port(settings)
         return
-    host, port = found
-    if port != settings.http.port:
-        raise RuntimeUnavailable(
-            f"Serve runs on this cluster already and listens at {host}:{port}",
-            field="http.port",
-            mend=f"set SLEEP_HTTP__PORT={port}; it takes our routes in beside the others",
-        )
-    if host != settings.http.host and host not in _EVERYWHERE:
-        raise RuntimeUnavailable(
-            f"Serve runs on this cluster already and listens at {host} only",
-            field="http.host",
-            mend=f"set SLEEP_HTTP__HOST={host}",
-        )
-
-
-def _proxy_address() -> tuple[str, int] | None:
-    """Where the Serve of this cluster listens; None when there is none."""
-    name, namespace = _CONTROLLER
-    try:
-        controller: Any = ray.get_actor(name, namespace=namespace)
-        options: Any = ray.get(controller.get_http_config.remote(), timeout=ANSWER_S)
-    except (ValueError, RayError):
-        return None
-    return str(options.host), int(options.port)
+    found.check(settings)
 
 
 def start_proxy(settings: Settings) -> None:
@@ -117,11 +102,6 @@ def stop_hot_path(settings: Settings) -> None:
     """Take no more requests and let those under way end."""
     with contextlib.suppress(RayServeException):  # Serve has ended before us
         serve.delete(app_name(settings))
-
-
-def app_name(settings: Settings) -> str:
-    """The name of our application in Serve."""
-    return settings.ray.namespace
 
 
 class _HotPath:

@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sleep_runtime.core.errors import RuntimeUnavailable
 
 CONTROL_LABEL = ("pool", "control")
-_HEAD = "node:__internal_head__"
+HEAD = "node:__internal_head__"
 _NODE_LABEL = "ray.io/node-id"
 
 
@@ -35,7 +35,7 @@ def chosen(here: str, nodes: Sequence[dict[str, Any]]) -> str:
     """``control_node`` over Ray's list of living nodes."""
     key, value = CONTROL_LABEL
     labelled = [node for node in nodes if node.get("Labels", {}).get(key) == value]
-    fit = labelled or [node for node in nodes if _HEAD in node.get("Resources", {})]
+    fit = labelled or [node for node in nodes if HEAD in node.get("Resources", {})]
     if any(node["NodeID"] == here for node in fit):
         return here
     names = ", ".join(f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})" for node in fit)

@@ -93,17 +93,23 @@ class Runtime:
         pytest.fail(f"waited {timeout_s:g} s for {what}\n{self.log.read_text()[-4000:]}")
 
 
-def start(directory: Path, *words: str, **extra: str) -> Runtime:
-    """``up WORDS`` in ``directory``, ``extra`` in its environment; returns when it is ready."""
-    port = int(extra.get("SLEEP_HTTP__PORT") or free_port())
-    environment = {
+def surroundings(directory: Path, **extra: str) -> dict[str, str]:
+    """The environment of a runtime that keeps everything in ``directory``."""
+    return {
         **{name: value for name, value in os.environ.items() if not name.startswith("SLEEP_")},
         "HOME": str(directory),
         "SLEEP_DATA_DIR": str(directory / "data"),
-        "SLEEP_HTTP__PORT": str(port),
+        "SLEEP_HTTP__PORT": str(free_port()),
         "SLEEP_LOG__FORMAT": "json",
         **extra,
     }
+
+
+def start(directory: Path, *words: str, **extra: str) -> Runtime:
+    """``up WORDS`` in ``directory``, ``extra`` in its environment; returns when it is ready."""
+    environment = surroundings(directory, **extra)
+    port = environment["SLEEP_HTTP__PORT"]
+    prefix = environment.get("SLEEP_HTTP__ROUTE_PREFIX", "/").rstrip("/")
     log = directory / "up.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -113,7 +119,9 @@ def start(directory: Path, *words: str, **extra: str) -> Runtime:
             stderr=file,
             cwd=directory,
         )
-    runtime = Runtime(f"http://127.0.0.1:{port}", directory / "data", environment, log, process)
+    runtime = Runtime(
+        f"http://127.0.0.1:{port}{prefix}", directory / "data", environment, log, process
+    )
 
     def ready() -> bool:
         if process.poll() is not None:

@@ -22,6 +22,7 @@ import pytest
 
 from sleep_runtime import __version__
 from sleep_runtime.cli import capture, client, doctor, output, process
+from sleep_runtime.cli.checks import Check
 from sleep_runtime.cli.client import Client, find_url
 from sleep_runtime.cli.consolidate import wait_until_quiet
 from sleep_runtime.cli.event_file import Line, batches, read_events
@@ -949,7 +950,7 @@ def test_doctor_of_this_machine_finds_nothing_broken(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "PACKAGES", ("json",))
-    monkeypatch.setattr(doctor, "model_weights", lambda: doctor.Check("model", "ok", "fake"))
+    monkeypatch.setattr(doctor, "model_weights", lambda: Check("model", "ok", "fake"))
     monkeypatch.setenv("SLEEP_HTTP__PORT", str(free_port()))
     result = run("doctor", "--json")
     states = {check["name"]: check["state"] for check in result.json["checks"]}
@@ -961,7 +962,7 @@ def test_doctor_fails_on_a_taken_port_and_says_the_mend(
     run: Run, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "PACKAGES", ())
-    monkeypatch.setattr(doctor, "model_weights", lambda: doctor.Check("model", "ok", "fake"))
+    monkeypatch.setattr(doctor, "model_weights", lambda: Check("model", "ok", "fake"))
     monkeypatch.setenv("SLEEP_HTTP__PORT", runtime.url.rpartition(":")[2])
     result = run("doctor")
     assert result.code == 1
@@ -983,7 +984,7 @@ def test_doctor_fails_on_a_taken_port_and_says_the_mend(
         (doctor.writable(Path("/proc/nowhere")), "fail"),
     ],
 )
-def test_doctor_judges_each_finding(check: doctor.Check, state: str) -> None:
+def test_doctor_judges_each_finding(check: Check, state: str) -> None:
     assert check.state == state
     assert bool(check.mend) == (state != "ok")
 
