@@ -2,8 +2,9 @@
 
 It remembers nothing that matters. What is pending, due, under way and spent are rows in the
 ledger, so a new scheduler goes on where the last one stopped, and two of them can only waste a
-little time: the lease decides who runs a scope. Only whose turn it is among organisations is kept
-in memory; a new scheduler begins a round anew. ``Dispatch`` says no to a scope that is under way.
+little time: the lease decides who runs a scope. Only whose turn it is among organisations, and
+who settles, is kept in memory; a new scheduler begins both anew. ``Dispatch`` says no to a scope
+that is under way.
 """
 
 from __future__ import annotations
@@ -54,9 +55,10 @@ class Scheduler:
     waiting is not handed out before another's turn. Those whose budget is spent are passed over
     until there is room again.
 
-    A scope whose people are being distilled at this moment is given ``settle_s`` from its due time
-    before its own night starts, so that it reads the day at once and not in pieces. That is all
-    one tier ever waits for another.
+    A scope whose people are being distilled at this moment is given ``settle_s`` before its own
+    night starts, so that it reads the day at once and not in pieces. It is counted from when this
+    scheduler first finds it due, and only while nights can start at all: a pool that is away, or a
+    runtime that was down, lets nobody's people finish. That is all one tier waits for another.
     """
 
     def __init__(
@@ -82,6 +84,8 @@ class Scheduler:
         self._slots = slots
         self._policy = policy or Policy()
         self._turns: dict[Scope, int] = {}
+        self._settling: dict[Scope, datetime] = {}
+        self._stands_since: datetime | None = None
         self._passed_over: Counter[Scope] = Counter()
         self._told: set[tuple[Scope | None, str]] = set()
 
@@ -89,6 +93,7 @@ class Scheduler:
         """Note what arrived, take up what was interrupted, start what is due."""
         heads = self._note_heads()
         room = self._max_due if self._slots is None else min(self._max_due, self._slots())
+        self._skip_standstill(room)
         unfinished = self._ledger.runs(unfinished=True, limit=UNFINISHED_PER_TICK)
         started = self._resume_interrupted(unfinished, room)
         started += self._start_due(unfinished, room - len(started), busy=set(started))
@@ -139,6 +144,16 @@ class Scheduler:
                 started.append(run.scope)
         return started
 
+    def _skip_standstill(self, room: int) -> None:
+        """Leave the time in which no night could start out of what anybody settles."""
+        now = self._clock.now()
+        if room <= 0:
+            self._stands_since = self._stands_since or now
+        elif self._stands_since is not None:
+            stood = now - self._stands_since
+            self._settling = {scope: since + stood for scope, since in self._settling.items()}
+            self._stands_since = None
+
     def _start_due(self, unfinished: Sequence[Run], room: int, *, busy: set[Scope]) -> list[Scope]:
         now = self._clock.now()
         held = self._held(now)
@@ -154,6 +169,7 @@ class Scheduler:
         queues = self._queues(due, unfinished, busy, now)
         waiting = {schedule.scope.org for schedule in due}
         self._turns = {org: turn for org, turn in self._turns.items() if org in waiting}
+        self._forget_settled(due, now)
         started: list[Scope] = []
         while queues and len(started) < room:
             (org,), turns = fairness.pick(
@@ -179,12 +195,23 @@ class Scheduler:
         for schedule in sorted(due, key=lambda item: (-item.scope.tier, item.due_at, item.scope)):
             if schedule.trigger is None or schedule.due_at is None:
                 continue
-            settling = schedule.scope in fed and now < schedule.due_at + self._settle
-            if schedule.scope in busy or settling:
+            if schedule.scope in busy or (schedule.scope in fed and self._settles(schedule, now)):
                 self._passed_over[schedule.scope.org] += 1
             else:
                 queues[schedule.scope.org].append(schedule)
         return dict(queues)
+
+    def _settles(self, schedule: Schedule, now: datetime) -> bool:
+        """Whether a scope that is due still gives its people their moment."""
+        return now < self._settling.setdefault(schedule.scope, now) + self._settle
+
+    def _forget_settled(self, due: Sequence[Schedule], now: datetime) -> None:
+        waiting = {schedule.scope for schedule in due}
+        self._settling = {
+            scope: since
+            for scope, since in self._settling.items()
+            if scope in waiting or now < since + self._settle
+        }
 
     def _start_first(self, queue: deque[Schedule]) -> Scope | None:
         """Start the first of a queue that finds room.
@@ -197,6 +224,7 @@ class Scheduler:
             self._passed_over[schedule.scope.org] += 1
             if self._dispatch(schedule.scope, trigger, schedule.requested):
                 log.info(LogEvent.NIGHT_DUE, scope=schedule.scope, trigger=trigger.value)
+                self._settling.pop(schedule.scope, None)
                 return schedule.scope
         return None
 

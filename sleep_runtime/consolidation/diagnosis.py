@@ -11,10 +11,24 @@ _LABEL = ", ".join(f"{key}={value}" for key, value in IDLE_LABELS.items())
 
 
 def diagnose(nodes: Sequence[NodeView], bundle: Resources) -> str:
-    """What keeps ``bundle`` from every node; empty when a node could hold it and is only busy.
+    """What keeps ``bundle`` from every node; empty when one has room for it.
 
-    A cluster without any idle node may be one whose autoscaler brings it: that is said too.
+    A cluster without any idle node may be one whose autoscaler brings it: that is said too. A node
+    that is being taken away holds nothing new.
     """
+    staying = [node for node in nodes if not node.draining]
+    leaving = [node for node in nodes if node.draining and _idle(node)]
+    if leaving and not any(_idle(node) for node in staying):
+        names = ", ".join(node.id[:8] for node in leaving[:3])
+        return f"no idle node stays: {names} is being taken away"
+    return _missing(staying, bundle)
+
+
+def _idle(node: NodeView) -> bool:
+    return node.total.get(IDLE_RESOURCE, 0) > 0 and selects(IDLE_LABELS, node.labels)
+
+
+def _missing(nodes: Sequence[NodeView], bundle: Resources) -> str:
     offering = [node for node in nodes if node.total.get(IDLE_RESOURCE, 0) > 0]
     labelled = [node for node in nodes if selects(IDLE_LABELS, node.labels)]
     if not offering and not labelled:

@@ -34,7 +34,8 @@ RAY = Path(sys.executable).with_name("ray")
 OPEN = ENVIRONMENT
 START_TIMEOUT_S = 90.0
 NAME = "name"
-_PREEMPTION = "DRAIN_NODE_REASON_PREEMPTION"
+# Made when the module is imported, so types cannot know it.
+_REASON: Any = vars(autoscaler_pb2)["DrainNodeReason"]
 
 
 def living_nodes(address: str) -> tuple[NodeView, ...]:
@@ -135,7 +136,7 @@ class Nodes:
         deadline_s = time.monotonic() + in_s
         accepted, why = GcsClient(self.address).drain_node(
             self.alive()[name].id,
-            vars(autoscaler_pb2)["DrainNodeReason"].Value(_PREEMPTION),
+            _REASON.Value("DRAIN_NODE_REASON_PREEMPTION"),
             "the spot node is taken away",
             int((time.time() + in_s) * 1000),
         )

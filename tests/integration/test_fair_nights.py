@@ -36,13 +36,13 @@ class Pool:
     def __init__(self, ledger: SqliteLedger, clock: ManualClock, places: int) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._places = places
+        self.places = places
         self.under_way: list[Scope] = []
         self.started: list[Scope] = []
         self.asked = 0
 
     def free(self) -> int:
-        return self._places - len(self.under_way)
+        return self.places - len(self.under_way)
 
     def dispatch(self, scope: Scope, trigger: Trigger, requested: str) -> bool:
         self.asked += 1
@@ -110,6 +110,73 @@ class Yard:
 def yard(tmp_path: Path) -> Iterator[Yard]:
     with SqliteLedger(tmp_path / "ledger.sqlite", triggers=POLICY) as ledger:
         yield Yard(ledger)
+
+
+# ---------------------------------------------------------------------------- settling
+
+TEAM, PERSON = Scope("a/t0"), Scope("a/t0/u0")
+
+
+def both_due(yard: Yard) -> None:
+    """A person's day to distil, and a team that has something of its own."""
+    heads = [ScopeHead(scope=s, last_seq=1, events=60, tokens=60) for s in (TEAM, PERSON)]
+    yard.ledger.note_heads(heads, watermark=1, now=yard.clock.now())
+    yard.clock.advance(1)
+
+
+def settles(yard: Yard, scheduler: Scheduler, pool: Pool) -> None:
+    """The person's night starts at once, the team's after ``settle_s``, and no sooner or later."""
+    scheduler.tick()
+    assert pool.under_way == [PERSON]
+    yard.clock.advance(29)
+    scheduler.tick()
+    assert pool.under_way == [PERSON], "the team reads its people's day in pieces"
+    yard.clock.advance(2)
+    scheduler.tick()
+    assert pool.under_way == [PERSON, TEAM], "a slow person holds the team up"
+
+
+def test_a_team_gives_its_people_a_moment(yard: Yard) -> None:
+    both_due(yard)
+    pool = yard.pool(3)
+    settles(yard, yard.scheduler(pool), pool)
+
+
+def test_it_gives_them_that_moment_once_a_pool_that_was_away_is_back(yard: Yard) -> None:
+    both_due(yard)
+    pool = yard.pool(0)
+    scheduler = yard.scheduler(pool)
+    for _ in range(3):
+        scheduler.tick()
+        yard.clock.advance(300)
+    pool.places = 3
+    settles(yard, scheduler, pool)
+
+
+def test_what_it_has_given_already_counts_when_the_pool_goes_in_between(yard: Yard) -> None:
+    both_due(yard)
+    pool = yard.pool(3)
+    scheduler = yard.scheduler(pool)
+    scheduler.tick()
+    yard.clock.advance(20)
+    pool.places = 0
+    for _ in range(3):
+        scheduler.tick()
+        yard.clock.advance(300)
+    pool.places = 3
+    scheduler.tick()
+    assert pool.under_way == [PERSON]
+    yard.clock.advance(11)
+    scheduler.tick()
+    assert pool.under_way == [PERSON, TEAM]
+
+
+def test_it_gives_them_that_moment_after_the_runtime_was_down(yard: Yard) -> None:
+    both_due(yard)
+    yard.scheduler(yard.pool(0)).tick()
+    yard.clock.advance(3600)
+    pool = yard.pool(3)
+    settles(yard, yard.scheduler(pool), pool)
 
 
 # ---------------------------------------------------------------------------- turns
@@ -283,9 +350,9 @@ def test_a_tenant_that_spent_its_budget_is_not_started_and_others_are(tmp_path: 
             running.scheduler.tick()
         assert len(running.ledger.runs(Scope("acme"))) == runs, "no run is made only to yield"
         clock.advance(timedelta(hours=21))
-        assert ANA in running.scheduler.tick().started
         running.scheduler.gauge()
         assert METRICS.held_tenants._value.get() == 0
+        assert ANA in running.scheduler.tick().started
 
 
 def test_status_says_what_holds_nights_back_and_is_quiet_meanwhile(tmp_path: Path) -> None:

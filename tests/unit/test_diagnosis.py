@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sleep_runtime.consolidation.diagnosis import diagnose
@@ -16,6 +18,10 @@ OFFERS = "node n0123456 has the resource idle_pool but not the label pool=idle"
 
 def node(total: dict[str, float], labels: dict[str, str], **free: float) -> NodeView:
     return NodeView("n0123456789", total, {**total, **free}, labels)
+
+
+def going(total: dict[str, float], labels: dict[str, str]) -> NodeView:
+    return replace(node(total, labels), id="g0123456789", draining=True)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +50,12 @@ def node(total: dict[str, float], labels: dict[str, str], **free: float) -> Node
             f"the idle nodes are taken: an engine asks for {ASKED}",
         ),
         ([node(GOOD, IDLE)], ""),
+        ([going(GOOD, IDLE)], "no idle node stays: g0123456 is being taken away"),
+        ([going(GOOD, IDLE), node(GOOD, IDLE)], ""),
+        (
+            [going(GOOD, IDLE), node(GOOD, IDLE, GPU=0.0)],
+            f"the idle nodes are taken: an engine asks for {ASKED}",
+        ),
     ],
 )
 def test_it_names_what_is_missing(nodes: list[NodeView], said: str) -> None:
