@@ -156,7 +156,7 @@ class PoolKeeper:
         ``freed`` is False when one was not within ``timeout_s``. Zero seconds ends an earlier ask.
         """
         started = time.monotonic()
-        until_s = self._asked_until_s = started + seconds
+        until_s = self._asked_until_s = started + seconds if seconds > 0 else 0.0
         self._wake.set()
         freed = seconds <= 0
         with self._free:
@@ -214,12 +214,13 @@ class PoolKeeper:
         look = parts.eyes.look()
         parts.pool.look(look, now_s)
         self._see_freed(look, now_s)
+        asked_until_s = self._asked_until_s
         snapshot = self._snapshot(look, now_s)
         decision = decide(snapshot, parts.policy)
         for removed in parts.pool.execute(decision.actions, now_s):
             self._leaving[removed.group] = now_s
             self._witness.watch(*removed)
-        self._after(decision, look, snapshot.demand.asked_until_s)
+        self._after(decision, look, asked_until_s)
         return 0.005 if self._leaving else decision.look_again_s
 
     def _snapshot(self, look: ClusterLook, now_s: float) -> Snapshot:
@@ -232,7 +233,7 @@ class PoolKeeper:
             now=self._parts.clock.now(),
             demand=Demand(
                 asks=look.asks,
-                asked_until_s=self._asked_until_s,
+                asked_until_s=self._asked(now_s),
                 hot_p99_ms=max(measured, default=None),
                 queued=sum(report.queued for report in fresh) if fresh else None,
                 free_gpu_bytes=self._witness.home_free_bytes(),
@@ -243,6 +244,12 @@ class PoolKeeper:
             backlog=self._backlog(now_s),
             memory=self._memory,
         )
+
+    def _asked(self, now_s: float) -> float:
+        """When an ask ends: not before a decision knew it and its bundles are free."""
+        asked_s = self._asked_until_s
+        open_still = asked_s > self._decided_until_s or bool(asked_s and self._leaving)
+        return max(asked_s, now_s + 0.001) if open_still else asked_s
 
     def _backlog(self, now_s: float) -> Backlog:
         """What nights have to do, asked of the ledger twice a second at most."""

@@ -182,6 +182,30 @@ def test_asked_to_give_way_it_answers_when_every_bundle_is_free_and_stays_away()
         world.keeper.stop()
 
 
+def test_the_shortest_ask_is_heard_and_nothing_comes_back_before_its_bundles_are_free() -> None:
+    world = World()
+    world.backlog = NIGHT
+    world.eyes.look_is = ClusterLook(nodes=(NODE,), groups={"group-0": "n1"})
+    world.keeper.start()
+    try:
+        assert world.opened.wait(5)
+        answers: list[Any] = []
+        asking = threading.Thread(target=lambda: answers.append(world.keeper.ask(1e-6, 10.0)))
+        asking.start()
+        give_up = time.monotonic() + 5
+        while world.pool.engines and time.monotonic() < give_up:
+            time.sleep(0.001)
+        for _ in range(20):
+            world.keeper.look_now()
+            time.sleep(0.005)
+        assert world.pool.engines == {}, "its last bundle is not free yet"
+        world.eyes.look_is = ClusterLook(nodes=(NODE,))
+        asking.join(timeout=10)
+        assert answers[0]["freed"]
+    finally:
+        world.keeper.stop()
+
+
 def test_a_bundle_that_is_not_free_in_time_is_said() -> None:
     world = World()
     world.backlog = NIGHT
