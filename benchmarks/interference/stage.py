@@ -6,12 +6,13 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.cluster_rig import Rig, wait_until
+from benchmarks.cluster_rig import Rig
 from benchmarks.interference import cold
 from benchmarks.interference.load import CONCURRENCY, Client
 from benchmarks.interference.pairs import KINDS, Cold, Load, Turn
 from benchmarks.interference.words import lessons
 from benchmarks.trail import trail
+from benchmarks.waiting import wait_until
 
 WARM_S = 1
 # The pool comes back at once when it may, and what is pending is due as soon as it is asked for.
