@@ -21,10 +21,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cluster_rig import Rig, rig, wait_until
+from benchmarks.cluster_rig import Rig, rig
 from benchmarks.fake_cluster import fake_cluster
 from benchmarks.harness import Results, main, say
 from benchmarks.trail import trail
+from benchmarks.waiting import wait_until
 from sleep_runtime.actors.cluster import ClusterEyes
 from sleep_runtime.core.pool import IDLE_LABELS, IDLE_RESOURCE
 

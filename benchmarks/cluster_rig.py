@@ -5,24 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from benchmarks.waiting import QUIET, WAIT_S, free_port, wait_until
 from sleep_runtime.compose.cluster import Running, start
 from sleep_runtime.config import load
 from sleep_runtime.core.run import RunState
 from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.ledger import SqliteLedgerReader
 
-QUIET = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
-WAIT_S = 600.0
 PAGE = 500
 
 
@@ -69,9 +66,13 @@ class Rig:
 
 @contextlib.contextmanager
 def rig(**overrides: Any) -> Iterator[Rig]:
-    """A runtime of its own directory, port and Ray; ``overrides`` are settings by dotted key."""
+    """A runtime of its own port and Ray; ``overrides`` are settings by dotted key.
+
+    It has a directory of its own, too, unless ``data_dir`` names one.
+    """
     os.environ.update(QUIET)
-    with tempfile.TemporaryDirectory() as home:
+    with tempfile.TemporaryDirectory() as place:
+        home = str(overrides.get("data_dir", place))
         settings = load(
             overrides={
                 "data_dir": home,
@@ -116,22 +117,3 @@ def doubled(ledger: SqliteLedgerReader) -> int:
             twice += key in seen
             seen.add(key)
     return twice
-
-
-def wait_until(
-    condition: Callable[[], bool], what: str, timeout_s: float = WAIT_S, every_s: float = 0.01
-) -> float:
-    """Seconds until the condition held. Raises ``TimeoutError`` with ``what`` when it does not."""
-    began = time.monotonic()
-    while not condition():
-        if time.monotonic() - began > timeout_s:
-            raise TimeoutError(f"waited {timeout_s:g} s for {what}")
-        time.sleep(every_s)
-    return time.monotonic() - began
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

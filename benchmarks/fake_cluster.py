@@ -21,8 +21,8 @@ from typing import Any
 import psutil
 import yaml
 
-from benchmarks.cluster_rig import QUIET, free_port, wait_until
 from benchmarks.fake_cluster_types import FAKE_ENVIRONMENT, FAKE_HEAD_NODE_ID, fake_config
+from benchmarks.waiting import QUIET, free_port, wait_until
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 10.0

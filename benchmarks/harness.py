@@ -71,17 +71,22 @@ def main(bench: str, measure: Callable[[Results, int], None], *, default_n: int 
     options = parser.parse_args()
     results = Results(bench)
     measure(results, options.n)
+    show(results, as_json=options.json)
+    return 0
+
+
+def show(results: Results, *, as_json: bool) -> None:
+    """Print the report, for people or as one JSON object."""
     report = results.report()
-    if options.json:
+    if as_json:
         print(json.dumps(report, indent=2))
-        return 0
-    print(f"{bench} on {report['machine']}, load {report['load']}")
+        return
+    print(f"{results.bench} on {report['machine']}, load {report['load']}")
     for name, row in report["results"].items():
         print(
             f"  {name:34} {row['median']:>12} {row['unit']:10} "
             f"(p05 {row['p05']}, p95 {row['p95']}, n {row['n']})"
         )
-    return 0
 
 
 def say(text: str) -> None:

@@ -1,8 +1,10 @@
 """vLLM: how long an engine loads, how fast it answers, and what our side of it costs.
 
-The same questions go to ``VllmChatModel.chat`` from many threads and to a bare ``AsyncLLM`` from
-as many tasks, in turns, with an empty prefix cache each time. The bare engine gets token ids; ours
-also renders the messages, checks the answers and keeps the books.
+The same questions go to ``VllmChatModel.chat`` from many threads, and from as many tasks to the
+``AsyncLLM`` below it, by turns of a few seconds: other work on the machine hits both alike. The
+bare engine gets token ids; ours also renders the messages, checks the answers and keeps the books.
+What a question does not share is shorter than a block of the prefix cache, so that asking it again
+is as much work as the first time.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import asyncio
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,7 +22,6 @@ from sleep_runtime.core.ports import ChatAnswer, ChatRequest
 from sleep_runtime.engines.async_llm import (
     Backend,
     VllmOptions,
-    engine_arguments,
     load,
     sampling,
 )
@@ -32,135 +34,127 @@ from sleep_runtime.testing.vllm import polite, small_options
 
 CONCURRENCY = (1, 8, 32)
 MAX_TOKENS = 96
-NAMES = {1: "single", 8: "8", 32: "32"}
+LOADS = 3
+ORDER = ("ours", "bare", "bare", "ours")
 
 
-class Ours:
-    """A thread for each question that is out at a time."""
+class Captured:
+    """The loaded engine, with the event loop it lives in, so that it can be asked without us."""
 
     def __init__(self, options: VllmOptions) -> None:
-        self._backend: Backend | None = None
-        self._model = VllmChatModel(options, timeout_s=600, load_backend=self._load)
-
-    def _load(self, options: VllmOptions) -> Backend:
         self._backend = load(options)
-        return self._backend
+        self.gpus, self.can_sleep = self._backend.gpus, self._backend.can_sleep
+        self.render, self.generate = self._backend.render, self._backend.generate
+        self.sleep, self.wake = self._backend.sleep, self._backend.wake
+        self.shutdown = self._backend.shutdown
 
-    def load(self) -> None:
+    def watch(self, died: Callable[[], None]) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._backend.watch(died)
+
+    @property
+    def engine(self) -> Any:
+        """vLLM's own ``AsyncLLM``."""
+        return vars(self._backend)["_engine"]
+
+
+class Sides:
+    """The same engine, asked through ``chat`` and bare."""
+
+    def __init__(self, options: VllmOptions) -> None:
+        self._model = VllmChatModel(options, timeout_s=600, load_backend=self._load)
         self._model.load()
 
-    def render(self, request: ChatRequest) -> list[int]:
-        assert self._backend is not None
-        return self._backend.render(request)
+    def _load(self, options: VllmOptions) -> Backend:
+        self._captured = Captured(options)
+        return self._captured
 
-    def run(self, questions: list[ChatRequest], concurrent: int) -> tuple[int, float, int]:
-        """Output tokens, seconds, and how many answers were usable."""
+    def render(self, questions: Sequence[ChatRequest]) -> list[list[int]]:
+        return [self._captured.render(question) for question in questions]
+
+    def ours(self, questions: Sequence[ChatRequest], concurrent: int) -> tuple[int, float]:
+        """Output tokens and seconds of ``concurrent`` threads that ask one question at a time."""
         with ThreadPoolExecutor(concurrent) as pool:
             began = time.perf_counter()
             answers = list(pool.map(self._ask, questions))
             took = time.perf_counter() - began
-        tokens = sum(answer.usage.output_tokens for answer in answers)
-        return tokens, took, sum(answer.object is not None for answer in answers)
+        unusable = [answer.problem for answer in answers if answer.object is None]
+        if unusable:
+            raise RuntimeError(f"{len(unusable)} unusable answers, the first: {unusable[0]}")
+        return sum(answer.usage.output_tokens for answer in answers), took
 
     def _ask(self, question: ChatRequest) -> ChatAnswer:
         return self._model.chat([question])[0]
 
-    def close(self) -> None:
-        self._model.close()
-
-
-class Bare:
-    """vLLM as it comes: a task for each question that is out at a time."""
-
-    def __init__(self, options: VllmOptions) -> None:
-        from vllm.engine.arg_utils import AsyncEngineArgs
-        from vllm.v1.engine.async_llm import AsyncLLM
-
-        arguments = AsyncEngineArgs(model=options.model, **engine_arguments(options))
-        self._engine = AsyncLLM.from_engine_args(arguments)
-        self._loop = asyncio.new_event_loop()
-
-    def run(
-        self, questions: list[tuple[ChatRequest, list[int]]], concurrent: int
+    def bare(
+        self, questions: Sequence[ChatRequest], prompts: Sequence[list[int]], concurrent: int
     ) -> tuple[int, float]:
-        """Output tokens and seconds."""
-        return self._loop.run_until_complete(self._run(questions, concurrent))
+        """Output tokens and seconds of as many tasks in the engine's own loop."""
+        work = self._bare(list(zip(questions, prompts, strict=True)), concurrent)
+        return asyncio.run_coroutine_threadsafe(work, self._captured.loop).result()
 
-    async def _run(
-        self, questions: list[tuple[ChatRequest, list[int]]], concurrent: int
+    async def _bare(
+        self, questions: Sequence[tuple[ChatRequest, list[int]]], concurrent: int
     ) -> tuple[int, float]:
         left = iter(questions)
         began = time.perf_counter()
         counts = await asyncio.gather(*(self._work(left) for _ in range(concurrent)))
         return sum(counts), time.perf_counter() - began
 
-    async def _work(self, left: Any) -> int:
+    async def _work(self, left: Iterator[tuple[ChatRequest, list[int]]]) -> int:
         from vllm.inputs import tokens_input
 
         tokens = 0
         for request, prompt in left:
             how = sampling(request, seed=0)
-            async for answer in self._engine.generate(tokens_input(prompt), how, request.id):
+            answers = self._captured.engine.generate(tokens_input(prompt), how, request.id)
+            async for answer in answers:
                 tokens += len(answer.outputs[0].token_ids)
         return tokens
 
     def close(self) -> None:
-        self._engine.shutdown(timeout=5)
-        self._loop.close()
+        self._model.close()
 
 
 def measure(results: Results, n: int) -> None:
-    """Loads once more than it needs to, then ``n`` rounds at each concurrency."""
+    """Up to three loads, then ``n`` rounds at each concurrency."""
     configure("warning", "console")
     polite(os.environ)
     options = small_options()
-    for turn in range(min(n, 3)):
-        say(f"loading, {turn + 1} of {min(n, 3)}")
+    loads = min(n, LOADS)
+    for turn in range(loads):
+        say(f"loading, {turn + 1} of {loads}")
         began = time.perf_counter()
-        ours = Ours(options)
-        ours.load()
+        sides = Sides(options)
         results.add("load_s", time.perf_counter() - began, "s")
-        if turn + 1 < min(n, 3):
-            ours.close()
-    bare = Bare(options)
+        if turn + 1 < loads:
+            sides.close()
     try:
-        _warm(ours, bare)
+        sides.ours(_questions("warm", 2), 1)  # compiles the schema, fills the prefix cache
         for turn in range(n):
             say(f"round {turn + 1} of {n}")
             for concurrent in CONCURRENCY:
-                _round(results, ours, bare, turn, concurrent)
+                _round(results, sides, turn, concurrent)
     finally:
-        bare.close()
-        ours.close()
+        sides.close()
 
 
-def _warm(ours: Ours, bare: Bare) -> None:
-    """Compile the schema and fill the prefix cache with what all questions share."""
-    first = _questions("warm", 2)
-    ours.run(first, 1)
-    bare.run([(one, ours.render(one)) for one in first], 1)
-
-
-def _round(results: Results, ours: Ours, bare: Bare, turn: int, concurrent: int) -> None:
-    questions = _questions(f"{turn}/{concurrent}", max(8, 2 * concurrent))
-    prompts = [(one, ours.render(one)) for one in questions]
-
-    def ask_ours() -> float:
-        tokens, took, usable = ours.run(questions, concurrent)
-        results.add(f"usable_{NAMES[concurrent]}", usable / len(questions), "share")
-        return tokens / took
-
-    def ask_bare() -> float:
-        tokens, took = bare.run(prompts, concurrent)
-        return tokens / took
-
-    if turn % 2:
-        theirs, own = ask_bare(), ask_ours()
-    else:
-        own, theirs = ask_ours(), ask_bare()
-    results.add(f"tokens_per_s_{NAMES[concurrent]}", own, "tokens/s")
-    results.add(f"bare_tokens_per_s_{NAMES[concurrent]}", theirs, "tokens/s")
-    results.add(f"ratio_{NAMES[concurrent]}", own / theirs, "ours/bare")
+def _round(results: Results, sides: Sides, turn: int, concurrent: int) -> None:
+    """One round: ours and bare by turns, each first as often as the other."""
+    tokens, took = {"ours": 0, "bare": 0}, {"ours": 0.0, "bare": 0.0}
+    for number, side in enumerate(ORDER):
+        questions = _questions(f"{turn}/{concurrent}/{number // 2}", max(2, concurrent))
+        prompts = sides.render(questions)
+        if side == "ours":
+            more, seconds = sides.ours(questions, concurrent)
+        else:
+            more, seconds = sides.bare(questions, prompts, concurrent)
+        tokens[side] += more
+        took[side] += seconds
+    own, theirs = (tokens[side] / took[side] for side in ("ours", "bare"))
+    results.add(f"tokens_per_s_{concurrent}", own, "tokens/s")
+    results.add(f"bare_tokens_per_s_{concurrent}", theirs, "tokens/s")
+    results.add(f"ratio_{concurrent}", own / theirs, "ours/bare")
 
 
 def _questions(name: str, count: int) -> list[ChatRequest]:

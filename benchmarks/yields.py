@@ -22,9 +22,10 @@ from typing import Any
 
 import ray
 
-from benchmarks.cluster_rig import Rig, distilled, doubled, learned, rig, wait_until
+from benchmarks.cluster_rig import Rig, distilled, doubled, learned, rig
 from benchmarks.harness import Results, quantile, say
 from benchmarks.trail import trail
+from benchmarks.waiting import wait_until
 from sleep_runtime.actors.cluster import ClusterEyes
 from sleep_runtime.core.pool import IDLE_RESOURCE
 

@@ -123,6 +123,16 @@ class EngineSettings(_Section):
     max_concurrency: int = Field(default=8, gt=0, description="openai: questions in flight")
     retries: int = Field(default=2, ge=0, description="openai: repeats after a failed call")
     max_output_tokens: int = Field(default=1024, gt=0, description="longest answer in tokens")
+    prefilter: bool = Field(
+        default=True,
+        description="leave out what cannot teach and pairs that have nothing in common",
+    )
+    sessions_per_question: int = Field(
+        default=4, gt=0, description="short sessions of one scope that share a question"
+    )
+    pairs_per_question: int = Field(
+        default=24, gt=0, description="pairs of notes that share a question"
+    )
     vllm: VllmSettings = VllmSettings()
 
     @model_validator(mode="after")

@@ -17,7 +17,10 @@ from benchmarks.sharpness.metrics import Point, growth, metrics
 from benchmarks.sharpness.report import Samples, as_json, table
 from benchmarks.sharpness.subject import at_url, in_process, live
 from benchmarks.sharpness.view import View
+from sleep_runtime.core.ports import Embedder, Engine
 from sleep_runtime.engines.embedder import MiniLmEmbedder
+from sleep_runtime.engines.extractive import ExtractiveEngine
+from sleep_runtime.engines.prefilter import Prefiltered
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 EMBEDDER_TEXTS = 200_000
@@ -54,8 +57,21 @@ def _life(options: argparse.Namespace, trail: Trail) -> View:
     if options.url:
         with at_url(options.url) as subject:
             return live(subject, trail, harmless)
-    with in_process({"engine.kind": options.engine}) as subject:
+    overrides = {"engine.kind": options.engine, "engine.prefilter": options.prefilter}
+    embedder, engine = _filtered() if options.prefilter and not _costs(options) else (None, None)
+    with in_process(overrides, embedder=embedder, engine=engine) as subject:
         return live(subject, trail, harmless)
+
+
+def _costs(options: argparse.Namespace) -> bool:
+    """Whether the engine asks a writing model, and puts the filter before itself."""
+    return bool(options.engine != "extractive")
+
+
+def _filtered() -> tuple[Embedder, Engine]:
+    """The built-in engine behind the filter, which it has no need of: to see what it costs."""
+    embedder = MiniLmEmbedder()
+    return embedder, Prefiltered(ExtractiveEngine(embedder), embedder)
 
 
 def _others(trail: Trail, embedder: MiniLmEmbedder) -> dict[str, View]:
@@ -83,7 +99,7 @@ def _print(
             split=options.split,
             seeds=options.seeds,
             events=options.events,
-            engine=options.engine,
+            engine=_engine(options),
         )
         if series:
             report["growth"] = {name: [p._asdict() for p in s] for name, s in series.items()}
@@ -91,9 +107,13 @@ def _print(
         return
     print(
         f"sharpness, split {options.split}, {options.seeds} seeds of {options.events} events, "
-        f"engine {options.engine}"
+        f"engine {_engine(options)}"
     )
     print("\n".join(table(samples)))
+
+
+def _engine(options: argparse.Namespace) -> str:
+    return f"{options.engine} behind the prefilter" if options.prefilter else str(options.engine)
 
 
 def _harmless(paths: Sequence[Path]) -> list[str]:
@@ -111,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=1, help="the first of them")
     add("--events", type=int, default=3000, help="length of a trail")
     add("--engine", choices=("extractive", "openai"), default="extractive")
+    add("--prefilter", action="store_true", help="the engine behind engine.prefilter")
     add("--url", help="a runtime that is up, instead of one in this process")
     add("--json", action="store_true", help="one JSON object on stdout")
     add("--explain", action="store_true", help="what went wrong, in sentences (dev only)")

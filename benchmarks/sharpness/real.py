@@ -22,6 +22,7 @@ import httpx
 from sleep_runtime.compose.embedded import Embedded
 from sleep_runtime.config import load
 from sleep_runtime.consolidation.injected import injected
+from sleep_runtime.core.ports import Embedder, Engine
 from sleep_runtime.testing.clock import ManualClock
 
 LABELS = Path(__file__).with_name("labels") / "coding_sessions.json"
@@ -76,13 +77,15 @@ def read_events(path: Path) -> list[Event]:
 # ---------------------------------------------------------------------------- living it through
 
 
-def nights(path: Path) -> list[tuple[datetime, list[NoteJson]]]:
+def nights(
+    path: Path, *, engine: Engine | None = None, embedder: Embedder | None = None
+) -> list[tuple[datetime, list[NoteJson]]]:
     """Feed the recording day by day over HTTP; the notes of any status after each night."""
     days = _days(read_events(path))
     clock = ManualClock(days[0][0])
     with tempfile.TemporaryDirectory() as home, asyncio.Runner() as loop:
         settings = load(overrides={"data_dir": home}).settings
-        with Embedded(settings, clock=clock) as runtime:
+        with Embedded(settings, clock=clock, engine=engine, embedder=embedder) as runtime:
             transport = httpx.ASGITransport(app=runtime.app())
             client = httpx.AsyncClient(transport=transport, base_url="http://runtime")
             return loop.run(_live(client, clock, days))

@@ -25,7 +25,7 @@ import httpx
 from benchmarks.sharpness.corpus import START, Event, Trail, night_of
 from benchmarks.sharpness.truth import Lesson, Note, Truth
 from benchmarks.sharpness.view import Checkpoint, View, visible_by_lineage
-from sleep_runtime.core.ports import Embedder
+from sleep_runtime.core.ports import Embedder, Engine
 
 BATCH = 500
 PAGE = 500
@@ -111,8 +111,13 @@ async def _wait(call: Any) -> httpx.Response:
 
 
 @contextlib.contextmanager
-def in_process(overrides: dict[str, Any], *, embedder: Embedder | None = None) -> Iterator[Subject]:
-    """A runtime of its own, in a directory of its own, on the first day of the trail."""
+def in_process(
+    overrides: dict[str, Any], *, embedder: Embedder | None = None, engine: Engine | None = None
+) -> Iterator[Subject]:
+    """A runtime of its own, in a directory of its own, on the first day of the trail.
+
+    ``engine`` and ``embedder`` stand in for the configured ones.
+    """
     from sleep_runtime.compose.embedded import Embedded
     from sleep_runtime.config import load
     from sleep_runtime.telemetry.log import configure
@@ -125,7 +130,7 @@ def in_process(overrides: dict[str, Any], *, embedder: Embedder | None = None) -
         clock = ManualClock(START)
         settings = load(overrides={**overrides, "data_dir": str(home / "data")}).settings
         with (
-            Embedded(settings, clock=clock, embedder=embedder) as runtime,
+            Embedded(settings, clock=clock, engine=engine, embedder=embedder) as runtime,
             asyncio.Runner() as runner,
         ):
             transport = httpx.ASGITransport(app=runtime.app())

@@ -14,7 +14,6 @@ from typing import Any
 
 import ray
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # made by Cython
-from ray.autoscaler.v2.sdk import get_cluster_resource_state
 from ray.core.generated import autoscaler_pb2, common_pb2
 from ray.exceptions import RayError
 
@@ -23,8 +22,10 @@ from sleep_runtime.telemetry.events import LogEvent
 from sleep_runtime.telemetry.log import get_logger
 
 # The messages' classes are made when they are imported, so types cannot know them.
+_REPLY: Any = vars(autoscaler_pb2)["GetClusterResourceStateReply"]
 _STATUS: Any = vars(autoscaler_pb2)["NodeStatus"]
 _OPERATOR: Any = vars(common_pb2)["LabelSelectorOperator"]
+ANSWER_S = 2.0
 _GROUP_LABEL = "_PG_"
 _OURS_ONLY = ("bundle_group", "node:")
 
@@ -56,7 +57,8 @@ class ClusterEyes:
         try:
             if self._client is None:
                 self._client = GcsClient(ray.get_runtime_context().gcs_address)
-            state = get_cluster_resource_state(self._client)
+            state = _REPLY()
+            state.ParseFromString(self._client.get_cluster_resource_state(timeout_s=ANSWER_S))
         except (RayError, RuntimeError, OSError) as error:
             self._client = None
             if not self._blind.is_set():
@@ -64,7 +66,7 @@ class ClusterEyes:
             self._blind.set()
             return ClusterLook(known=False)
         self._blind.clear()
-        return read(state)
+        return read(state.cluster_resource_state)
 
 
 def read(state: Any) -> ClusterLook:

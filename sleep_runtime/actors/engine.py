@@ -8,9 +8,10 @@ and batches them; any other answers one after the other.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
@@ -21,21 +22,13 @@ from sleep_runtime.actors.owners import unwrap
 from sleep_runtime.actors.whereabouts import CONTROL, Whereabouts, here
 from sleep_runtime.core.errors import EngineUnavailable, PoolAway, SleepRuntimeError
 from sleep_runtime.core.observation import Distillation, SessionInput, Usage
-from sleep_runtime.core.ports import Embedder, Engine, Interruptible, Loading
+from sleep_runtime.core.ports import Embedder, Engine, Forking, Interruptible, Loading
 from sleep_runtime.core.proposal import ClaimPair, Judgement
-from sleep_runtime.telemetry.metrics import Sample, registry, snapshot
+from sleep_runtime.telemetry.metrics import METRICS, Sample, registry, snapshot
 
 CALL_TIMEOUT_S = 1800.0
 EMBED_TIMEOUT_S = 600.0
 Parts = tuple[Engine, Embedder]
-
-
-@runtime_checkable
-class Forking(Protocol):
-    """An engine whose calls may run side by side."""
-
-    def fork(self) -> Engine:
-        """An engine over the same model, whose ``usage`` starts at nothing."""
 
 
 class EngineActor:
@@ -54,6 +47,8 @@ class EngineActor:
         except SleepRuntimeError as problem:  # Ray keeps only the text of what is raised here
             self._problem = problem
         self._turn = threading.Lock()
+        self._together = 0
+        self._stopped = ""
         self._embed_turn = threading.Lock()
 
     def distil(self, sessions: Sequence[SessionInput]) -> tuple[list[Distillation], Usage]:
@@ -63,14 +58,36 @@ class EngineActor:
         return cast("tuple[list[Judgement], Usage]", self._answer("compare", pairs))
 
     def _answer(self, method: str, questions: Sequence[Any]) -> tuple[list[Any], Usage]:
-        """The answers and what they cost, which only a fork tells when calls run side by side."""
+        """The answers and what they cost. An engine that was told to stop is away, not broken."""
+        try:
+            return self._answer_all(method, questions)
+        except EngineUnavailable as error:
+            if self._stopped:
+                raise PoolAway(self._stopped, field="pool", mend=error.mend) from None
+            raise
+
+    def _answer_all(self, method: str, questions: Sequence[Any]) -> tuple[list[Any], Usage]:
+        """When calls run side by side, only a fork tells what each of them cost."""
         if isinstance(self._engine, Forking):
-            engine = self._engine.fork()
-            return getattr(engine, method)(questions), engine.usage
+            with self._counted():
+                engine = self._engine.fork()
+                return getattr(engine, method)(questions), engine.usage
         with self._turn:
             before = self._engine.usage
             answers = getattr(self._engine, method)(questions)
             return answers, self._engine.usage - before
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Each caller is a night of its own, so those together are nights together."""
+        with self._turn:
+            self._together += 1
+            METRICS.engine_together.observe(self._together)
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._together -= 1
 
     def embed(self, texts: Sequence[str]) -> list[bytes]:
         with self._embed_turn:
@@ -84,12 +101,14 @@ class EngineActor:
     @ray.method(concurrency_group=CONTROL)
     def abort(self, reason: str) -> None:
         """End what is in flight and let go of memory, if the engine can; else it runs out."""
+        self._stopped = reason
         if isinstance(self._engine, Interruptible):
             self._engine.abort(reason)
             self._engine.pause()
 
     @ray.method(concurrency_group=CONTROL)
     def resume(self) -> None:
+        self._stopped = ""
         if isinstance(self._engine, Interruptible):
             self._engine.resume()
 
@@ -120,8 +139,8 @@ class EngineLine:
 
     def use(self, name: str) -> None:
         """From now on ask the engine of this name."""
-        if name != self._name:
-            self._name, self._handle = name, None
+        # Also when the name is the same: it may be another actor by now.
+        self._name, self._handle = name, None
 
     @property
     def identity(self) -> tuple[str, str, int]:

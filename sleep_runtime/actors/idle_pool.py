@@ -92,7 +92,10 @@ class Removed(NamedTuple):
 
 
 class IdlePool:
-    """The engines there are. Used by one thread; what it holds can all be found again by name."""
+    """The engines there are. What it holds can all be found again by name.
+
+    One thread looks and executes; any thread may ask how things stand.
+    """
 
     def __init__(self, shape: PoolShape, make_engine: Callable[[], Parts]) -> None:
         self._shape = shape
@@ -130,24 +133,26 @@ class IdlePool:
                 silent_s=slot.silent_s,
                 problem=slot.problem,
             )
-            for slot in self._slots.values()
+            for slot in list(self._slots.values())
         )
 
     def open(self) -> list[str]:
         """The names of the engines that take nights now."""
         return [
             engine_name(slot.index)
-            for slot in self._slots.values()
+            for slot in list(self._slots.values())
             if slot.phase is EnginePhase.OPEN
         ]
 
     def where(self) -> dict[str, tuple[EnginePhase, Whereabouts | None]]:
         """The phase of every engine by name, and where it runs once it answers."""
-        return {engine_name(slot.index): (slot.phase, slot.where) for slot in self._slots.values()}
+        return {
+            engine_name(slot.index): (slot.phase, slot.where) for slot in list(self._slots.values())
+        }
 
     def actors(self) -> list[Any]:
         """The engines that can be asked something."""
-        return [slot.actor for slot in self._slots.values() if slot.phase is EnginePhase.OPEN]
+        return [slot.actor for slot in list(self._slots.values()) if slot.phase is EnginePhase.OPEN]
 
     def _advance(self, slot: _Slot, node: str | None, now_s: float) -> None:
         if slot.phase is EnginePhase.DEAD:

@@ -114,6 +114,7 @@ class NightWatch:
         refs = [night.ref for night in self._under_way.values()]
         _, cut_short = ray.wait(refs, num_returns=len(refs), timeout=grace_s) if refs else ([], [])
         self._keeper.stop()
+        self._tiers.end()
         return len(cut_short)
 
     def _watch(self) -> None:

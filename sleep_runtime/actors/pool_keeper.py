@@ -82,7 +82,7 @@ class PoolKeeper:
         self._in_flight: Counter[str] = Counter()
         self._open: list[str] = []
         self._reports: dict[str, _Report] = {}
-        self._asked_until_s = 0.0
+        self._asked_until_s = self._decided_until_s = 0.0
         self._leaving: dict[str, float] = {}
         self._yield_ms: float | None = None
         self._kept_s = 0.0
@@ -156,12 +156,14 @@ class PoolKeeper:
         ``freed`` is False when one was not within ``timeout_s``. Zero seconds ends an earlier ask.
         """
         started = time.monotonic()
-        self._asked_until_s = started + seconds
+        until_s = self._asked_until_s = started + seconds
         self._wake.set()
         freed = seconds <= 0
         with self._free:
             if not freed:
-                freed = self._free.wait_for(lambda: not self._holding, timeout=timeout_s)
+                freed = self._free.wait_for(
+                    lambda: self._decided_until_s >= until_s and not self._holding, timeout_s
+                )
         return {"freed": freed, "waited_ms": round((time.monotonic() - started) * 1000, 1)}
 
     def report(self, replica: str, p99_ms: float | None, queued: int) -> None:
@@ -217,7 +219,7 @@ class PoolKeeper:
         for removed in parts.pool.execute(decision.actions, now_s):
             self._leaving[removed.group] = now_s
             self._witness.watch(*removed)
-        self._after(decision, look)
+        self._after(decision, look, snapshot.demand.asked_until_s)
         return 0.005 if self._leaving else decision.look_again_s
 
     def _snapshot(self, look: ClusterLook, now_s: float) -> Snapshot:
@@ -249,7 +251,7 @@ class PoolKeeper:
             self._backlog_s, self._known_backlog = now_s, self._ask_backlog()
         return self._known_backlog
 
-    def _after(self, decision: Decision, look: ClusterLook) -> None:
+    def _after(self, decision: Decision, look: ClusterLook, asked_until_s: float) -> None:
         reason = decision.reason
         if decision.state is PoolState.WAITING_FOR_NODE:
             reason = diagnose(look.nodes, self._parts.policy.bundle) or reason
@@ -265,6 +267,7 @@ class PoolKeeper:
         with self._free:
             held = any(engine.holds for engine in self._parts.pool.views({}))
             self._holding = held or bool(self._leaving)
+            self._decided_until_s = asked_until_s
             if not self._holding:
                 self._free.notify_all()
         self._count(decision)

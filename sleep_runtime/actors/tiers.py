@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import ray
+
 from sleep_runtime.actors.driver import DriverParts
 from sleep_runtime.actors.engine import EngineLine
 from sleep_runtime.actors.tier import TierActor, shard_of
@@ -73,6 +75,13 @@ class Tiers:
     def forget(self) -> None:
         """Drop all handles: the next use finds what lives and makes what is gone."""
         self._actors.clear()
+
+    def end(self) -> None:
+        """End every one of them. What was under way resumes from its pins later."""
+        self.ensure()  # one that was not used since the watch came back is found by name
+        for actor in self._actors.values():
+            ray.kill(actor)
+        self.forget()
 
     def _name(self, scope: Scope) -> tuple[str, int]:
         shard = shard_of(scope, self._shape.shards[scope.tier])

@@ -16,6 +16,7 @@ from sleep_runtime.core.errors import StoreError
 from sleep_runtime.core.ports import Clock, Embedder, Engine, LedgerWriter
 from sleep_runtime.engines.embedder import MiniLmEmbedder
 from sleep_runtime.engines.extractive import ExtractiveEngine
+from sleep_runtime.engines.prefilter import Prefiltered
 from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.journal import SqliteJournalReader
 from sleep_runtime.stores.ledger import SqliteLedgerReader
@@ -36,7 +37,7 @@ def make_engine(settings: Settings, embedder: Embedder) -> Engine:
         from sleep_runtime.engines.llm import LlmEngine
         from sleep_runtime.engines.openai import OpenAIChatModel
 
-        return LlmEngine(
+        asking = LlmEngine(
             OpenAIChatModel(
                 chosen.base_url,
                 chosen.model,
@@ -46,19 +47,25 @@ def make_engine(settings: Settings, embedder: Embedder) -> Engine:
                 retries=chosen.retries,
             ),
             max_output_tokens=chosen.max_output_tokens,
+            max_parts=chosen.sessions_per_question,
+            max_pairs=chosen.pairs_per_question,
         )
+        return Prefiltered(asking, embedder) if chosen.prefilter else asking
     if chosen.kind == "vllm":
         from sleep_runtime.engines.async_llm import VllmOptions
         from sleep_runtime.engines.llm import LlmEngine
         from sleep_runtime.engines.vllm import VllmChatModel
 
         options = VllmOptions(model=chosen.model, **chosen.vllm.model_dump())
-        return LlmEngine(
+        asking = LlmEngine(
             VllmChatModel(options, timeout_s=chosen.timeout_s),
             max_output_tokens=chosen.max_output_tokens,
             # All questions of a call go in at once: the engine keeps its own places full.
             max_batch=VLLM_BATCH,
+            max_parts=chosen.sessions_per_question,
+            max_pairs=chosen.pairs_per_question,
         )
+        return Prefiltered(asking, embedder) if chosen.prefilter else asking
     return ExtractiveEngine(embedder)
 
 

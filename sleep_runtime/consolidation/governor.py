@@ -462,8 +462,8 @@ def _told(turn: _Turn, actions: tuple[Action, ...]) -> Decision:
 def _look(turn: _Turn, phases: dict[int, EnginePhase]) -> float:
     policy = turn.policy
     if not phases:
-        waits_s = turn.memory.not_before_s - turn.now_s
-        return min(max(waits_s, WAITING_LOOK_S), IDLE_LOOK_S) if waits_s > 0 else IDLE_LOOK_S
+        wanted = turn.snapshot.backlog.scopes and not turn.shut
+        return WAITING_LOOK_S if wanted else IDLE_LOOK_S
     holds = any(phase is not EnginePhase.WAITING for phase in phases.values())
     return min(policy.watch_s if holds else WAITING_LOOK_S, policy.grace_s / LOOKS_PER_GRACE)
 

@@ -581,7 +581,8 @@ class Engine(Protocol):
     """What the roles ask. Answers come in the order of the questions, one for each.
 
     An unusable answer is a ``problem`` in its place, never an exception; an engine that cannot
-    be reached at all raises ``EngineUnavailable``.
+    be reached at all raises ``EngineUnavailable``. The pairs of one ``compare`` are all seen by
+    one scope; sessions may be of several.
     """
 
     @property
@@ -595,6 +596,14 @@ class Engine(Protocol):
     @property
     def usage(self) -> Usage:
         """Everything used since the engine was made."""
+
+
+@runtime_checkable
+class Forking(Protocol):
+    """An engine whose calls may run side by side."""
+
+    def fork(self) -> Engine:
+        """An engine over the same model, whose ``usage`` starts at nothing."""
 
 
 @runtime_checkable

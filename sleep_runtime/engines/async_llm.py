@@ -22,14 +22,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from sleep_runtime.core.errors import EngineUnavailable
 from sleep_runtime.core.ports import ChatRequest
 from sleep_runtime.engines.answers import said
+from sleep_runtime.engines.reaper import Reaper
 
 _LOCAL = ("/", "./", "../", "~")
 _SHUTDOWN_S = 5.0
+_LOOK_S = 0.1
+_Process: TypeAlias = multiprocessing.process.BaseProcess
 _ERROR_LINE = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt)): (.+)$")
 _MEMORY = re.compile(r"memory|kv cache|max seq len|max_model_len", re.IGNORECASE)
 _ARCHITECTURE = re.compile(r"architecture|model type|quantization", re.IGNORECASE)
@@ -113,22 +116,22 @@ def load(options: VllmOptions) -> Backend:
     """
     _check_installed()
     model = _checked_path(options.model)
-    reasons = _Reasons()
+    reasons, reaper = _Reasons(), Reaper()
     before = set(multiprocessing.active_children())
     box: dict[str, Any] = {}
 
     def start() -> None:
         try:
-            box["backend"] = _AsyncLlmBackend(model, options, reasons, before)
+            box["backend"] = _AsyncLlmBackend(model, options)
         except BaseException as error:  # noqa: BLE001 - told to the thread that waits
             box["error"] = error
 
     thread = threading.Thread(target=start, name="vllm-load", daemon=True)
     thread.start()
-    thread.join(options.load_timeout_s)
+    started = _await_start(thread, before, reaper, options.load_timeout_s)
     error: EngineUnavailable | None = None
     if thread.is_alive():
-        _kill([child for child in multiprocessing.active_children() if child not in before])
+        _kill(started)
         error = EngineUnavailable(
             f"{options.model} was not loaded within {options.load_timeout_s:g} s",
             field="engine.vllm.load_timeout_s",
@@ -138,9 +141,11 @@ def load(options: VllmOptions) -> Backend:
         error = _not_loaded(options.model, box["error"], reasons.first())
     if error is not None:
         reasons.close()
+        reaper.close()
         raise error
     reasons.collected()
-    backend: Backend = box["backend"]
+    backend: _AsyncLlmBackend = box["backend"]
+    backend.own(started, reasons, reaper)
     return backend
 
 
@@ -148,19 +153,12 @@ def load(options: VllmOptions) -> Backend:
 
 
 class _AsyncLlmBackend:
-    def __init__(
-        self,
-        model: str,
-        options: VllmOptions,
-        reasons: _Reasons,
-        before: set[multiprocessing.process.BaseProcess],
-    ) -> None:
+    def __init__(self, model: str, options: VllmOptions) -> None:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.platforms import current_platform
         from vllm.v1.engine.async_llm import AsyncLLM
 
         self._options = options
-        self._reasons = reasons
         self.gpus = 0 if current_platform.is_cpu() else options.tensor_parallel_size
         self.can_sleep = bool(options.sleep_level) and current_platform.is_sleep_mode_available()
         self._engine = AsyncLLM.from_engine_args(
@@ -169,9 +167,12 @@ class _AsyncLlmBackend:
             )
         )
         self._tokenizer = self._engine.get_tokenizer()
-        self._processes = [one for one in multiprocessing.active_children() if one not in before]
         self._watched: list[int] = []
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def own(self, processes: Sequence[_Process], reasons: _Reasons, reaper: Reaper) -> None:
+        """What was made beside the engine, and ends with it."""
+        self._processes, self._reasons, self._reaper = processes, reasons, reaper
 
     def watch(self, died: Callable[[], None]) -> None:
         # vLLM notices too, but leaves those waiting who were waiting when the process was killed.
@@ -268,6 +269,8 @@ class _AsyncLlmBackend:
         try:
             self._engine.shutdown(timeout=_SHUTDOWN_S)
         finally:
+            _kill(self._processes)
+            self._reaper.close()
             self._reasons.close()
 
 
@@ -434,8 +437,24 @@ class _Reasons:
         shutil.rmtree(self._dir, ignore_errors=True)
 
 
-def _kill(children: Sequence[multiprocessing.process.BaseProcess]) -> None:
-    """End a start that hangs. The engine's workers end with the process that made them."""
+def _await_start(
+    thread: threading.Thread, before: set[_Process], reaper: Reaper, limit_s: float
+) -> list[_Process]:
+    """Wait for the thread that loads; the processes it has started, each guarded at once."""
+    started: list[_Process] = []
+    until = time.monotonic() + limit_s
+    while True:
+        thread.join(min(_LOOK_S, max(0.0, until - time.monotonic())))
+        for child in multiprocessing.active_children():
+            if child.pid is not None and child not in before and child not in started:
+                reaper.guard(child.pid)
+                started.append(child)
+        if not thread.is_alive() or time.monotonic() >= until:
+            return started
+
+
+def _kill(children: Sequence[_Process]) -> None:
+    """Whatever it takes. The engine's workers end with the process that made them."""
     for child in children:
         child.kill()
     until = time.monotonic() + _SHUTDOWN_S

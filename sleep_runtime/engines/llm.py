@@ -1,6 +1,7 @@
 """LlmEngine: answers the roles' questions by asking a writing model, one narrow question at a time.
 
 Per part of a session: what do these lines state that lasts? Per pair: same, excludes, unrelated?
+Short parts of one scope share a question (``llm_packs``), and so do pairs (``llm_sheets``).
 Everything a call shares with others (system text, worked examples) comes first and is the same
 for every tenant; what follows is one delimited piece of data.
 
@@ -26,7 +27,6 @@ from sleep_runtime.consolidation.reflect import judgement_key
 from sleep_runtime.core.errors import EngineUnavailable
 from sleep_runtime.core.ids import canonical_json, digest
 from sleep_runtime.core.observation import (
-    Claim,
     Distillation,
     Draft,
     SessionInput,
@@ -36,7 +36,9 @@ from sleep_runtime.core.ports import ChatAnswer, ChatModel, ChatRequest, Interru
 from sleep_runtime.core.proposal import ClaimPair, Judgement, Verdict
 from sleep_runtime.engines.json_schema import schema_of
 from sleep_runtime.engines.llm_answers import CompareAnswer, DistilAnswer, drafts_of
-from sleep_runtime.engines.llm_lines import Part, parts_of, show, unshow
+from sleep_runtime.engines.llm_lines import parts_of, unshow
+from sleep_runtime.engines.llm_packs import Member, Pack, packs_of
+from sleep_runtime.engines.llm_sheets import Sheet, SheetAnswer, claim_line, sheets_of
 from sleep_runtime.engines.prompt import load_prompt
 
 # Raise it when the text around the data changes: answers pinned before keep their name.
@@ -60,11 +62,14 @@ class LlmEngine:
     """An ``Engine`` over any ``ChatModel``. Thread-safe if the model is.
 
     A question is named by the key its answer is pinned under, so that a model can tell that it is
-    asked the same again: ``<key>/<part>`` of a session, ``<key>`` of a pair.
+    asked the same again: ``<key>/<part>`` of a session, ``<key>`` of a pair, a hash of the keys of
+    all that share it.
 
-    A session is read in parts of at most ``max_session_chars``; ``max_batch`` questions go to the
-    model at a time. Raises ``EngineUnavailable`` when the model cannot be reached: the answers of
-    that call are then lost, so ask for as many sessions or pairs as may be asked again.
+    A session is read in parts of at most ``max_session_chars``; up to ``max_parts`` short ones of
+    one scope share a question, and so do up to ``max_pairs`` pairs of one ``compare``, all of which
+    are seen by one scope. ``max_batch`` questions go to the model at a time. Raises
+    ``EngineUnavailable`` when the model cannot be reached: the answers of that call are then lost,
+    so ask for as many sessions or pairs as may be asked again.
     """
 
     def __init__(
@@ -74,17 +79,23 @@ class LlmEngine:
         max_session_chars: int = 6000,
         max_output_tokens: int = 1024,
         max_batch: int = 64,
+        max_parts: int = 1,
+        max_pairs: int = 1,
     ) -> None:
-        if min(max_session_chars, max_output_tokens, max_batch) < 1:
+        if min(max_session_chars, max_output_tokens, max_batch, max_parts, max_pairs) < 1:
             raise ValueError("limits must be positive")
         self._chat = chat
         self._max_session_chars = max_session_chars
         self._max_output_tokens = max_output_tokens
         self._max_batch = max_batch
+        self._max_parts = max_parts
+        self._max_pairs = max_pairs
         self._distil_prompt = load_prompt("distil")
         self._compare_prompt = load_prompt("compare")
+        self._sheet_prompt = load_prompt("compare_sheet")
         self._distil_schema = schema_of(DistilAnswer)
         self._compare_schema = schema_of(CompareAnswer)
+        self._sheet_schema = schema_of(SheetAnswer)
         self._usage = Usage()
         self._lock = threading.Lock()
 
@@ -93,10 +104,11 @@ class LlmEngine:
         """``llm:<model>:<version>``, the version a hash of prompts, schemas and limits."""
         version = digest(
             RENDERING,
-            canonical_json([self._distil_prompt, self._compare_prompt]),
+            canonical_json([self._distil_prompt, self._compare_prompt, self._sheet_prompt]),
             # Not canonical: the order of the keys is the order of the answer.
-            repr([self._distil_schema, self._compare_schema]),
+            repr([self._distil_schema, self._compare_schema, self._sheet_schema]),
             f"{self._max_session_chars} {self._max_output_tokens}",
+            f"{self._max_parts} {self._max_pairs}",
         )
         return f"llm:{self._chat.name}:{version[:12]}"
 
@@ -138,23 +150,25 @@ class LlmEngine:
     def distil(self, sessions: Sequence[SessionInput]) -> list[Distillation]:
         """One distillation for each session, in order. A session without spoken lines costs none.
 
-        A part without a usable answer leaves the other parts' drafts standing.
+        A part without a usable answer leaves the other parts' drafts standing. What a question for
+        several sessions cost counts with the first of them.
         """
-        asked = [
-            (place, part, f"{session_key(session, self.name)}/{number}")
+        parts = [
+            Member(place, session.scope, part, f"{session_key(session, self.name)}/{number}")
             for place, session in enumerate(sessions)
             for number, part in enumerate(parts_of(session, max_chars=self._max_session_chars))
         ]
-        answers = self._ask([self._distil_request(part, key) for _, part, key in asked])
+        packs = packs_of(parts, max_chars=self._max_session_chars, max_parts=self._max_parts)
+        answers = self._ask([self._distil_request(pack) for pack in packs])
         reads = [_Read() for _ in sessions]
-        for (place, part, _), answer in zip(asked, answers, strict=True):
-            _read(reads[place], part, answer)
+        for pack, answer in zip(packs, answers, strict=True):
+            _read(reads, pack, answer)
         return [_distillation(read) for read in reads]
 
-    def _distil_request(self, part: Part, key: str) -> ChatRequest:
+    def _distil_request(self, pack: Pack) -> ChatRequest:
         return ChatRequest(
-            id=key,
-            messages=(*self._distil_prompt, ("user", part.render())),
+            id=pack.key,
+            messages=(*self._distil_prompt, ("user", pack.render())),
             json_schema=self._distil_schema,
             max_output_tokens=self._max_output_tokens,
         )
@@ -163,11 +177,26 @@ class LlmEngine:
 
     def compare(self, pairs: Sequence[ClaimPair]) -> list[Judgement]:
         """One judgement for each pair, in order. ``score`` is 1 for same and excludes, else 0."""
-        answers = self._ask([self._compare_request(pair) for pair in pairs])
-        return [_judgement(answer) for answer in answers]
+        if self._max_pairs == 1:
+            alone = [self._compare_request(pair) for pair in pairs]
+            return [_judgement(answer) for answer in self._ask(alone)]
+        sheets = sheets_of(pairs, max_pairs=self._max_pairs)
+        answers = self._ask([self._sheet_request(sheet) for sheet in sheets])
+        judged: dict[int, Judgement] = {}
+        for sheet, answer in zip(sheets, answers, strict=True):
+            judged |= zip(sheet.places, _judgements(sheet, answer), strict=True)
+        return [judged[place] for place in range(len(pairs))]
+
+    def _sheet_request(self, sheet: Sheet) -> ChatRequest:
+        return ChatRequest(
+            id=sheet.key(self.name),
+            messages=(*self._sheet_prompt, ("user", sheet.render())),
+            json_schema=self._sheet_schema,
+            max_output_tokens=min(self._max_output_tokens, 512),
+        )
 
     def _compare_request(self, pair: ClaimPair) -> ChatRequest:
-        notes = f"<notes>\nA: {_claim(pair.left)}\nB: {_claim(pair.right)}\n</notes>"
+        notes = f"<notes>\nA: {claim_line(pair.left)}\nB: {claim_line(pair.right)}\n</notes>"
         return ChatRequest(
             id=judgement_key(pair, self.name),
             messages=(*self._compare_prompt, ("user", notes)),
@@ -201,15 +230,17 @@ class LlmEngine:
             self._usage += usage
 
 
-def _read(read: _Read, part: Part, answer: ChatAnswer) -> None:
-    read.usage += answer.usage
+def _read(reads: Sequence[_Read], pack: Pack, answer: ChatAnswer) -> None:
+    reads[pack.members[0].place].usage += answer.usage
     parsed = _parse(answer, DistilAnswer)
     if isinstance(parsed, str):
-        read.problems.append(parsed)
+        for member in pack.members:
+            reads[member.place].problems.append(parsed)
         return
-    drafts, dropped = drafts_of(parsed.items, part.lines)
-    read.drafts += drafts
-    read.dropped += dropped
+    for member, items in pack.shared(parsed.items):
+        drafts, dropped = drafts_of(items, member.part.lines)
+        reads[member.place].drafts += drafts
+        reads[member.place].dropped += dropped
 
 
 def _parse(answer: ChatAnswer, model: type[Parsed]) -> Parsed | str:
@@ -245,22 +276,22 @@ def _missing(read: _Read) -> Iterator[str]:
         yield f"items dropped: {codes}"
 
 
+def _judgements(sheet: Sheet, answer: ChatAnswer) -> list[Judgement]:
+    parsed = _parse(answer, SheetAnswer)
+    if isinstance(parsed, str):
+        return [Judgement(problem=parsed[:_MAX_PROBLEM_CHARS])] * len(sheet.pairs)
+    return [_said(verdict, parsed.reasoning) for verdict in sheet.verdicts(parsed)]
+
+
+def _said(verdict: Verdict | None, reasoning: str) -> Judgement:
+    if verdict is None:
+        return Judgement(problem="two verdicts for one pair")
+    score = 0.0 if verdict is Verdict.UNRELATED else 1.0
+    return Judgement(verdict=verdict, reason=unshow(reasoning), score=score)
+
+
 def _judgement(answer: ChatAnswer) -> Judgement:
     parsed = _parse(answer, CompareAnswer)
     if isinstance(parsed, str):
         return Judgement(problem=parsed[:_MAX_PROBLEM_CHARS])
-    score = 0.0 if parsed.verdict is Verdict.UNRELATED else 1.0
-    return Judgement(verdict=parsed.verdict, reason=unshow(parsed.reasoning), score=score)
-
-
-def _claim(claim: Claim) -> str:
-    """A claim on one line, as in the worked examples. Empty slots are left out."""
-    slots = {
-        "subject": claim.subject,
-        "aspect": claim.aspect,
-        "value": claim.value,
-        "applies when": claim.applies_when,
-        "about": ", ".join(f"{key}={value}" for key, value in sorted(claim.about.items())),
-    }
-    said = [claim.statement, *(f"{name}: {text}" for name, text in slots.items() if text)]
-    return " | ".join(show(text) for text in said)
+    return _said(parsed.verdict, parsed.reasoning)

@@ -47,10 +47,10 @@ class Item(_Answer):
 
 
 class DistilAnswer(_Answer):
-    """What the lines of one part state."""
+    """What the lines of one question state."""
 
     reasoning: Annotated[str, Field(max_length=400)]
-    items: list[Item] = Field(max_length=5)
+    items: list[Item] = Field(max_length=8)
 
 
 class CompareAnswer(_Answer):

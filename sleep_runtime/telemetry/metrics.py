@@ -138,6 +138,14 @@ class Metrics:
         Counter, "sleep_engine_problems_total", "Unusable answers.", ("engine", "step")
     )
 
+    engine_together = Row(
+        Histogram,
+        "sleep_engine_together",
+        "Calls of nights that one engine worked on, counted as each began.",
+        (),
+        (1, 2, 4, 8, 16, 32, 64),
+    )
+
     # the idle pool
     pool_state = Row(
         Gauge, "sleep_pool_state", "1 for the state the idle pool is in, else 0.", ("state",)

@@ -105,15 +105,15 @@ def surroundings(directory: Path, **extra: str) -> dict[str, str]:
     }
 
 
-def start(directory: Path, **extra: str) -> Runtime:
-    """Start a runtime in ``directory`` and wait until it is ready."""
+def start(directory: Path, *words: str, **extra: str) -> Runtime:
+    """``up WORDS`` in ``directory``, ``extra`` in its environment; returns when it is ready."""
     environment = surroundings(directory, **extra)
     port = environment["SLEEP_HTTP__PORT"]
     prefix = environment.get("SLEEP_HTTP__ROUTE_PREFIX", "/").rstrip("/")
     log = directory / "up.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "sleep_runtime.cli.main", "up"],
+            [sys.executable, "-m", "sleep_runtime.cli.main", "up", *words],
             env=environment,
             stdout=file,
             stderr=file,

@@ -7,6 +7,7 @@ import pytest
 from sleep_runtime.core.observation import Claim, NoteKind
 from sleep_runtime.core.ports import Engine
 from sleep_runtime.engines.extractive import ExtractiveEngine
+from sleep_runtime.engines.prefilter import Prefiltered
 from sleep_runtime.testing.contracts.engine import LESSON, EngineContract
 from sleep_runtime.testing.embedder import HashEmbedder
 from sleep_runtime.testing.engine import Line, ScriptedEngine
@@ -23,3 +24,10 @@ class TestScripted(EngineContract):
     def engine(self) -> Engine:
         claim = Claim(statement="use adjusted EBITDA", kind=NoteKind.CONVENTION)
         return ScriptedEngine({LESSON: [Line(claim)]})
+
+
+class TestPrefiltered(EngineContract):
+    @pytest.fixture
+    def engine(self) -> Engine:
+        embedder = HashEmbedder()
+        return Prefiltered(ExtractiveEngine(embedder), embedder)

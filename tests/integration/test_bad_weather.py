@@ -52,7 +52,7 @@ LESSONS = (
 
 
 def asking(url: str, data_dir: Path, clock: ManualClock) -> Embedded:
-    """A runtime whose engine is the server at ``url``, asked once and one question at a time."""
+    """A runtime whose engine is the server at ``url``, asked once and about each session alone."""
     chosen = settings(
         data_dir,
         {
@@ -61,6 +61,9 @@ def asking(url: str, data_dir: Path, clock: ManualClock) -> Embedded:
             "engine.model": "tiny",
             "engine.retries": 0,
             "engine.timeout_s": 10,
+            "engine.prefilter": False,
+            "engine.sessions_per_question": 1,
+            "engine.pairs_per_question": 1,
             "policy.triggers.cooldown_s": COOLDOWN_S,
         },
     )

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -129,6 +131,41 @@ def test_an_engine_that_hangs_is_ended(options: VllmOptions) -> None:
         assert engines() == []
     finally:
         model.close()
+
+
+LOADED = """
+import os, sys, time
+from sleep_runtime.engines.vllm import VllmChatModel
+from sleep_runtime.testing.vllm import polite, small_options
+
+if __name__ == "__main__":
+    polite(os.environ)
+    model = VllmChatModel(small_options())
+    model.load()
+    print("in memory", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_an_engine_whose_owner_is_killed_ends_with_it(options: VllmOptions, tmp_path: Path) -> None:
+    script = tmp_path / "owner.py"
+    script.write_text(LOADED)
+    with subprocess.Popen(
+        [sys.executable, script],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as owner:
+        assert owner.stdout is not None
+        assert any("in memory" in line for line in owner.stdout)
+        below = psutil.Process(owner.pid).children(recursive=True)
+        assert any("EngineCore" in " ".join(process.cmdline()) for process in below)
+        owner.kill()
+        _, left = psutil.wait_procs(below, timeout=15)
+    for process in left:
+        process.kill()
+    assert left == []
 
 
 def test_abort_empties_the_engine_at_once(options: VllmOptions) -> None:

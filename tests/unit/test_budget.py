@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sleep_runtime.consolidation import budget
@@ -139,6 +139,7 @@ _SPENT = st.lists(
 )
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(spent=_SPENT, limit=st.integers(1, 12), kind=st.sampled_from(["tenant", "night"]))
 def test_there_is_room_at_the_instant_it_names_and_not_before(
     spent: list[Bucket], limit: int, kind: str
@@ -158,6 +159,7 @@ def test_there_is_room_at_the_instant_it_names_and_not_before(
     assert budget.of_windows(ACME, spent, policy, found.until) is None
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(spent=_SPENT, limit=st.integers(1, 12))
 def test_who_is_held_is_who_may_not_ask(spent: list[Bucket], limit: int) -> None:
     """The scheduler and the driver agree: no run is started only to yield at once."""
@@ -167,6 +169,7 @@ def test_who_is_held_is_who_may_not_ask(spent: list[Bucket], limit: int) -> None
         assert held.holds(org) == (budget.of_windows(org, spent, policy, now) is not None)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     whole=st.builds(
         Usage,

@@ -167,6 +167,16 @@ def test_engine_openai_needs_a_model() -> None:
     assert named.settings.engine.model == "m"
 
 
+def test_engine_vllm_needs_a_model_and_room_for_questions() -> None:
+    with pytest.raises(InvalidConfig, match="needs the name of a model"):
+        load(overrides={"engine.kind": "vllm"}, environ={})
+    chosen = {"engine.kind": "vllm", "engine.model": "tiny", "engine.vllm.max_model_len": 1024}
+    with pytest.raises(InvalidConfig, match="no room for a question"):
+        load(overrides=chosen, environ={})
+    fits = load(overrides={**chosen, "engine.max_output_tokens": 256}, environ={})
+    assert fits.settings.engine.vllm.max_model_len == 1024
+
+
 def test_a_lease_must_outlive_two_heartbeats() -> None:
     assert "twice" in problems_of(SLEEP_SCHEDULER__HEARTBEAT_S="29")[0].reason
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sleep_runtime.consolidation.fairness import pick
@@ -50,6 +50,7 @@ def test_nobody_saves_up_turns_while_there_is_nothing_to_do() -> None:
     assert by_org(chosen) == {"a": 3, "b": 3}
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(due=_DUE, turns=_TURNS, weights=_WEIGHTS, slots=st.integers(0, 60))
 def test_no_slot_stays_empty_while_anything_waits(
     due: dict[str, int], turns: dict[str, int], weights: dict[str, int], slots: int
@@ -58,6 +59,7 @@ def test_no_slot_stays_empty_while_anything_waits(
     assert len(chosen) == len(set(chosen)) == min(slots, sum(due.values()))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(due=_DUE, turns=_TURNS, weights=_WEIGHTS, slots=st.integers(0, 60))
 def test_the_order_within_an_organisation_is_kept(
     due: dict[str, int], turns: dict[str, int], weights: dict[str, int], slots: int
@@ -69,6 +71,7 @@ def test_the_order_within_an_organisation_is_kept(
         assert taken == mine[: len(taken)]
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(due=_DUE, turns=_TURNS, weights=_WEIGHTS, slots=st.integers(0, 60))
 def test_the_same_question_has_the_same_answer_in_any_order(
     due: dict[str, int], turns: dict[str, int], weights: dict[str, int], slots: int
@@ -77,6 +80,7 @@ def test_the_same_question_has_the_same_answer_in_any_order(
     assert pick(items(due), turns, weights, slots) == pick(other_way, turns, weights, slots)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(orgs=st.sets(st.sampled_from(ORGS), min_size=1), weights=_WEIGHTS, rounds=st.integers(1, 5))
 def test_shares_follow_weights_exactly_over_whole_rounds(
     orgs: set[str], weights: dict[str, int], rounds: int
@@ -95,6 +99,7 @@ def test_shares_follow_weights_exactly_over_whole_rounds(
     assert by_org(at_once) == by_org(one_by_one) == expected
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(orgs=st.sets(st.sampled_from(ORGS), min_size=2), weights=_WEIGHTS, data=st.data())
 def test_nobody_starves_whoever_else_comes_and_goes(
     orgs: set[str], weights: dict[str, int], data: st.DataObject

@@ -431,9 +431,10 @@ def test_an_action_says_why_and_whether_live_work_waits() -> None:
         (look(engine("open"), watch_s=1.0, grace_s=2.0), 0.2),
         (look(engine("waiting"), grace_s=1.0), 0.1),
         (look(demand=Demand(known=False), grace_s=1.0), 0.1),
-        (look(memory=Memory(not_before_s=NOW + 2)), 2.0),
+        (look(memory=Memory(not_before_s=NOW + 2)), WAITING_LOOK_S),
         (look(memory=Memory(not_before_s=NOW + 0.01)), WAITING_LOOK_S),
-        (look(memory=Memory(not_before_s=NOW + 900)), IDLE_LOOK_S),
+        (look(memory=Memory(not_before_s=NOW + 900)), WAITING_LOOK_S),
+        (look(backlog=Backlog(), memory=Memory(not_before_s=NOW + 900)), IDLE_LOOK_S),
     ],
 )
 def test_when_it_looks_again(decision: Decision, look_s: float) -> None:

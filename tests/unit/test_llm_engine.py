@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from sleep_runtime.consolidation.generate import observe
+from sleep_runtime.consolidation.generate import observe, session_key
+from sleep_runtime.consolidation.reflect import judgement_key
 from sleep_runtime.core.errors import EngineUnavailable
 from sleep_runtime.core.event import EventKind, Role, Trust, derive_trust
 from sleep_runtime.core.fence import CLOSE, OPEN
-from sleep_runtime.core.ids import stable_id
+from sleep_runtime.core.ids import digest, stable_id
 from sleep_runtime.core.observation import (
     Claim,
     Durability,
@@ -364,6 +365,21 @@ def test_the_name_changes_with_whatever_changes_the_answers() -> None:
     assert base not in others
     assert len(others) == 2
     assert base == named(saying(), max_batch=1)
+
+
+def test_questions_are_named_by_the_keys_their_answers_are_pinned_under() -> None:
+    chat = ScriptedChatModel(lambda _: ChatAnswer(problem="no"))
+    engine = LlmEngine(chat, max_session_chars=40)
+    long, short = session(turn("a" * 30), turn("b" * 30)), session(turn("c"))
+    engine.distil([long, short])
+    keys = [session_key(each, engine.name) for each in (long, short)]
+    assert [asked.id for asked in chat.requests] == [f"{keys[0]}/0", f"{keys[0]}/1", f"{keys[1]}/0"]
+
+    engine.compare([pair("a", "b")])
+    assert chat.requests[-1].id == judgement_key(pair("a", "b"), engine.name)
+    assert judgement_key(pair("a", "b"), engine.name) == digest(engine.name, "a|b"), (
+        "answers pinned before keep their name"
+    )
 
 
 def test_usage_is_the_sum_of_everything_asked_from_any_thread() -> None:

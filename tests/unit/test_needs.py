@@ -28,6 +28,20 @@ def test_in_ci_a_missing_program_fails(monkeypatch: pytest.MonkeyPatch, ci: str)
         needs.program("no-such-program")
 
 
+def test_without_vllm_or_its_weights_a_test_skips_and_ci_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(needs.ENV_VLLM_MODEL, str(tmp_path))
+    for there, reason in ((None, "vLLM is not installed"), (object(), "no weights at")):
+        monkeypatch.setattr("importlib.util.find_spec", lambda _, there=there: there)
+        monkeypatch.delenv("CI", raising=False)
+        with pytest.raises(pytest.skip.Exception, match=f"{reason}.*--with-vllm-cpu"):
+            needs.vllm_model()
+        monkeypatch.setenv("CI", "true")
+        with pytest.raises(pytest.fail.Exception, match=reason):
+            needs.vllm_model()
+
+
 def test_a_program_that_is_there_is_given_with_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
     here = Path(sys.executable)
     monkeypatch.setenv("PATH", str(here.parent))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sleep_runtime.consolidation.signal import asserted_at, bar, confidence, contested, support
@@ -87,6 +87,7 @@ def test_an_event_of_the_future_is_not_worth_more_than_one_of_today() -> None:
     assert belief(seen(400)) == belief(seen(0))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.integers(0, 300), max_size=30), st.integers(0, 9), st.integers(0, 9))
 def test_belief_stays_a_probability_and_ignores_order(
     days: list[int], helpful: int, harmful: int

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sleep_runtime.consolidation.triggers import plan_due, scope_offset
@@ -107,6 +107,7 @@ def test_the_offset_of_a_scope_never_changes() -> None:
 OFFSET_OF_ANA = 0.3755379474779068
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.builds(
         Schedule,

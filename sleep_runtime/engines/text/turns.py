@@ -164,7 +164,7 @@ def said_in(turns: Sequence[Turn]) -> list[Said]:
         own = prose(turn.text)
         if not own or cues.is_acknowledgement(own):
             continue
-        parts = [_Part(turn, text, _intent(text, turn)) for text in _parts(own)]
+        parts = [_Part(turn, text, _intent(text, turn)) for text in pieces_of(own)]
         if before is not None and len(parts) == 1 and _answers(parts[0], before):
             found = [item for item in found if before.turn.event_id not in item.evidence]
             found += _spread(before, parts[0])
@@ -179,7 +179,8 @@ def _intent(text: str, turn: Turn) -> Intent:
     return read_intent(text, correction=turn.kind is EventKind.CORRECTION)
 
 
-def _parts(own: str) -> list[str]:
+def pieces_of(own: str) -> list[str]:
+    """A turn as it is understood: as a whole when it is short, else in parts of its paragraphs."""
     if len(own.split()) <= _WHOLE_WORDS:
         return [own]
     return [part for paragraph in own.split("\n") if paragraph.strip() for part in _cut(paragraph)]

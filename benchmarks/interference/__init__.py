@@ -1,0 +1,1 @@
+"""Whether consolidation slows capture and search down, and by how much."""
