@@ -47,7 +47,7 @@ def held_back(runtime: Runtime, failures: int) -> dict[str, Any]:
     def stands() -> bool:
         seen.append(pool(runtime))
         now = seen[-1]
-        return now["state"] == "held back" and now["failures_in_a_row"] >= failures
+        return bool(now["state"] == "held back" and now["failures_in_a_row"] >= failures)
 
     runtime.wait(stands, f"failure {failures} of the engine", timeout_s=150)
     return seen[-1]
