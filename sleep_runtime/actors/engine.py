@@ -20,7 +20,7 @@ from sleep_runtime.actors.gpu_memory import free_bytes
 from sleep_runtime.actors.idle import go_idle
 from sleep_runtime.actors.owners import unwrap
 from sleep_runtime.actors.whereabouts import CONTROL, Whereabouts, here
-from sleep_runtime.core.errors import EngineUnavailable, PoolAway
+from sleep_runtime.core.errors import EngineUnavailable, PoolAway, SleepRuntimeError
 from sleep_runtime.core.observation import Distillation, SessionInput, Usage
 from sleep_runtime.core.ports import Embedder, Engine, Forking, Interruptible, Loading
 from sleep_runtime.core.proposal import ClaimPair, Judgement
@@ -39,9 +39,13 @@ class EngineActor:
     ) -> None:
         go_idle(max_memory_bytes)
         self._where = replace(here(), free_gpu_bytes=free_bytes() if gpus else None)
-        self._engine, self._embedder = make()
-        if isinstance(self._engine, Loading):
-            self._engine.load()
+        self._problem: SleepRuntimeError | None = None
+        try:
+            self._engine, self._embedder = make()
+            if isinstance(self._engine, Loading):
+                self._engine.load()
+        except SleepRuntimeError as problem:  # Ray keeps only the text of what is raised here
+            self._problem = problem
         self._turn = threading.Lock()
         self._together = 0
         self._stopped = ""
@@ -114,7 +118,9 @@ class EngineActor:
 
     @ray.method(concurrency_group=CONTROL)
     def ready(self) -> Whereabouts:
-        """Answers once the model is loaded."""
+        """Answers once the model is loaded. Raises what kept it from being loaded."""
+        if self._problem is not None:
+            raise self._problem
         return self._where
 
 

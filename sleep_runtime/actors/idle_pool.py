@@ -24,7 +24,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from sleep_runtime.actors.cluster import ClusterLook
 from sleep_runtime.actors.engine import EngineActor, Parts
-from sleep_runtime.actors.owners import cause_of
+from sleep_runtime.actors.owners import in_words
 from sleep_runtime.actors.whereabouts import Whereabouts, answering
 from sleep_runtime.core.pool import (
     IDLE_LABELS,
@@ -119,7 +119,7 @@ class IdlePool:
             try:
                 self._advance(slot, look.groups.get(slot.group_id), now_s)
             except RayError as error:
-                self._die(slot, str(cause_of(error)), now_s)
+                self._die(slot, in_words(error), now_s)
 
     def views(self, in_flight: dict[str, int]) -> tuple[EngineView, ...]:
         """The engines for the governor. ``in_flight`` counts nights by the engine's name."""

@@ -7,6 +7,7 @@ owner that dies is started again by Ray and opens its files; it holds nothing el
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ from sleep_runtime.telemetry.metrics import METRICS, Sample, registry, snapshot
 
 # How long a dying owner may take to let go of its file before the next one gives up.
 LOCK_WAIT_S = 10.0
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 log = get_logger(__name__)
 
@@ -203,6 +205,21 @@ def cause_of(error: BaseException) -> BaseException:
             return seen
         seen = getattr(seen, "cause", None) or seen.__cause__
     return error
+
+
+def in_words(error: BaseException) -> str:
+    """One line of what a Ray error is about: our own error in it, else the line that says why."""
+    found = cause_of(unwrap(error))
+    if isinstance(found, SleepRuntimeError):
+        return str(found)
+    plain = _COLOUR.sub("", str(error))
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    if getattr(error, "actor_init_failed", False):
+        return lines[-1]  # the end of a traceback
+    why = next((line for line in lines if "is dead because" in line), lines[0])
+    return why.partition(" Worker exit type")[0]
 
 
 class _LedgerClient:

@@ -58,7 +58,7 @@ def vllm_checks(engine: EngineSettings, gpus_per_engine: float) -> list[Check]:
     """Whether vLLM and the model are on this machine. Runs where an engine would."""
     installed = importlib.util.find_spec("vllm") is not None
     return [
-        Check("vllm", "ok", "can be imported")
+        Check("vllm", "ok", "is installed")
         if installed
         else Check("vllm", "fail", "is not installed", "pip install 'sleep-runtime[gpu]'"),
         model_directory(engine.model, memory_bytes(engine, gpus_per_engine)),

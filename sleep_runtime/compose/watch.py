@@ -18,7 +18,7 @@ import ray
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # made by Cython
 from ray.exceptions import ActorDiedError, RayError
 
-from sleep_runtime.actors.owners import cause_of
+from sleep_runtime.actors.owners import in_words
 from sleep_runtime.compose.serve_state import serve_state
 from sleep_runtime.core.errors import RuntimeUnavailable
 
@@ -102,7 +102,7 @@ def _troubles_of_owners(owners: Mapping[str, Any]) -> list[Trouble]:
         except ActorDiedError:
             troubles.append(Trouble(Kind.DELETED, name, f"the {name} was ended by somebody"))
         except RayError as error:
-            reason = f"the {name} does not answer: {_line(cause_of(error) or error)}"
+            reason = f"the {name} does not answer: {in_words(error)}"
             troubles.append(Trouble(Kind.AILING, name, reason))
     return troubles
 

@@ -363,6 +363,15 @@ def test_a_stranger_on_the_port_is_not_taken_for_the_runtime(
     assert "is not a sleep-runtime" in run("status").err
 
 
+def test_a_serve_without_our_application_is_told_from_a_thing_that_is_not_there(
+    run: Run, runtime: FakeRuntime
+) -> None:
+    runtime.on("GET", "/v1/status", Answer(b"Path '/v1/status' not found.", 404))
+    result = run("status")
+    assert result.code == 1
+    assert "no sleep-runtime is deployed on it" in result.err
+
+
 # ---------------------------------------------------------------------------- event files
 
 

@@ -6,24 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from sleep_runtime.config import leaf_keys, load
+from benchmarks.fake_cluster_types import node_types
+from sleep_runtime.cli.doctor_engine import engine_gpus, pool_fits
+from sleep_runtime.config import load
+from sleep_runtime.consolidation.claims import fits, selects
+from sleep_runtime.core.pool import IDLE_LABELS
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+ROOT = Path(__file__).parents[2]
+CONFIGS = ROOT / "configs"
+RAYCLUSTER = ROOT / "cluster" / "kubernetes" / "base" / "raycluster.yaml"
 SHIPPED = ["cluster.yaml", "gpu.yaml"]
-WAITING = "#+"  # a line that waits for its setting
-WITH_POOL = {"pool.enabled", "engine.vllm.tensor_parallel_size"} <= set(leaf_keys())
-
-
-def waiting_lines(name: str) -> list[str]:
-    lines = (CONFIGS / name).read_text("utf-8").splitlines()
-    return [line for line in lines if line.startswith(WAITING)]
-
-
-def with_waiting_lines(name: str) -> str:
-    """The file with every waiting line in force and the ones they stand for left out."""
-    lines = (CONFIGS / name).read_text("utf-8").splitlines()
-    kept = [line for line in lines if line != "  kind: extractive"]
-    return "\n".join(line.removeprefix(WAITING) for line in kept) + "\n"
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -34,39 +26,34 @@ def test_a_shipped_file_loads(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_no_line_waits_for_a_setting_that_is_there(name: str) -> None:
-    assert bool(waiting_lines(name)) is not WITH_POOL, "take the marks away: sed -i 's/^#+//'"
+def test_every_line_is_in_force(name: str) -> None:
+    assert "#+" not in (CONFIGS / name).read_text("utf-8")
 
 
-@pytest.mark.skipif(WITH_POOL, reason="the lines are in force")
 @pytest.mark.parametrize("name", SHIPPED)
-def test_waiting_lines_are_settings_of_the_pool_and_of_vllm(name: str) -> None:
-    import yaml
+def test_a_model_runs_in_the_idle_pool_on_the_gpus_it_holds(name: str) -> None:
+    settings = load(CONFIGS / name, environ={}).settings
+    assert settings.engine.kind == "vllm"
+    assert engine_gpus(settings.engine, settings.pool).state == "ok"
+    assert settings.pool.start_timeout_s > settings.engine.vllm.load_timeout_s, "it never opens"
+    assert settings.pool.silence_s > settings.engine.timeout_s, "ended while it answers"
+    given = load(CONFIGS / name, environ={}).provenance
+    assert not given["engine.max_concurrency"].startswith("file"), "is for openai"
 
-    tree = yaml.safe_load(with_waiting_lines(name))
-    assert tree["engine"]["kind"] == "vllm"
-    assert set(tree["engine"]["vllm"]) == {
-        "tensor_parallel_size",
-        "quantization",
-        "max_model_len",
-        "gpu_memory_utilization",
-        "sleep_level",
-    }
-    assert set(tree["pool"]) == {
-        "enabled",
-        "gpus_per_engine",
-        "cpus_per_engine",
-        "max_engines",
-        "tokens_per_engine",
-        "grace_s",
-        "hysteresis_s",
-        "backoff_s",
-        "max_backoff_s",
-        "quiet_hours",
-        "max_gpu_hours_per_day",
-        "hot_p99_ms",
-        "idle_timeout_s",
-    }
+
+def test_one_gpu_is_enough_for_the_machine_with_one() -> None:
+    policy = load(CONFIGS / "gpu.yaml", environ={}).settings.pool
+    assert pool_fits(policy, cpus=2, gpus=1).state == "ok"
+
+
+def test_the_engines_fit_the_idle_nodes_of_the_cluster_files() -> None:
+    policy = load(CONFIGS / "cluster.yaml", environ={}).settings.pool
+    idle = [
+        kind
+        for kind in node_types(RAYCLUSTER).values()
+        if fits(policy.bundle, kind["resources"]) and selects(IDLE_LABELS, kind["labels"])
+    ]
+    assert [kind["max_workers"] for kind in idle] == [policy.max_engines]
 
 
 def test_a_cluster_keeps_its_stores_in_one_absolute_place_and_joins_its_ray() -> None:
