@@ -126,7 +126,7 @@ def test_an_engine_that_breaks_by_itself_is_broken() -> None:
     assert not isinstance(broken.value, PoolAway)
 
 
-def test_an_engine_that_cannot_be_loaded_never_stands() -> None:
+def test_an_engine_that_cannot_be_loaded_is_never_ready_and_says_why() -> None:
     class Missing(Chat):
         def load(self) -> None:
             raise EngineUnavailable("no such directory", field="engine.model", mend="check it")
