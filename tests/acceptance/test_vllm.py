@@ -32,6 +32,12 @@ SAID = (
     "release notes belong into CHANGES.rst",
 )
 NIGHT_TIMEOUT_S = 300.0
+# A question for each session, whatever it says: so that questions and their costs can be counted.
+EACH_ALONE = {
+    "SLEEP_ENGINE__PREFILTER": "false",
+    "SLEEP_ENGINE__SESSIONS_PER_QUESTION": "1",
+    "SLEEP_ENGINE__PAIRS_PER_QUESTION": "1",
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +46,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
     running = start(
         tmp_path_factory.mktemp("vllm"),
         **small_environment(),
+        **EACH_ALONE,
         SLEEP_RAY__NIGHTS_AT_ONCE="4",
         SLEEP_POOL__BACKOFF_S="0.5",
         SLEEP_POOL__MAX_BACKOFF_S="1",
