@@ -33,6 +33,7 @@ from sleep_runtime.core.pool import NodeView
 RAY = Path(sys.executable).with_name("ray")
 OPEN = ENVIRONMENT
 START_TIMEOUT_S = 90.0
+START_TRIES = 2
 NAME = "name"
 # Made when the module is imported, so types cannot know it.
 _REASON: Any = vars(autoscaler_pb2)["DrainNodeReason"]
@@ -76,7 +77,7 @@ class Node:
 
 @dataclass
 class Nodes:
-    """A head and the nodes that joined it."""
+    """A head and the nodes that joined it. Each method returns when its node is up."""
 
     home: Path
     port: int = field(default_factory=free_port)
@@ -87,9 +88,9 @@ class Nodes:
         return f"127.0.0.1:{self.port}"
 
     def head(self) -> Node:
-        """A head: control, and no place for anybody's tasks or engines. Returns when it is up."""
+        """A head: control, and no place for anybody's tasks or engines."""
         # A temporary directory of its own: by the usual one others would find it as theirs.
-        node = self._start(
+        return self._start(
             "head",
             "--head",
             f"--port={self.port}",
@@ -99,15 +100,14 @@ class Nodes:
             f"--ray-client-server-port={free_port()}",
             f"--temp-dir={self.home}",
         )
-        return self.up(node)
 
     def live(self, name: str = "live") -> Node:
-        """A node for live work, on its way up."""
+        """A node for live work."""
         labels = f"--labels=pool=live,name={name}"
         return self._start(name, f"--address={self.address}", "--num-cpus=1", labels)
 
     def idle(self, name: str = "idle") -> Node:
-        """A node of the idle pool with room for one engine, on its way up."""
+        """A node of the idle pool with room for one engine."""
         labels = f"--labels=pool=idle,name={name}"
         return self._start(
             name,
@@ -144,9 +144,22 @@ class Nodes:
         return deadline_s
 
     def _start(self, name: str, *words: str) -> Node:
+        """Start a node and wait until it is up. Ray gives one half a minute, on a busy machine too
+        little: it is tried twice."""
         log = self.home / f"{name}.log"
+        for _ in range(START_TRIES):
+            node = Node(name, self._launch(log, words), log)
+            self.started.append(node)
+            give_up = time.monotonic() + START_TIMEOUT_S
+            while node.process.poll() is None and time.monotonic() < give_up:
+                if "Ray runtime started" in log.read_text():
+                    return node
+                time.sleep(0.05)
+        pytest.fail(f"{name} did not start\n{log.read_text()[-3000:]}")
+
+    def _launch(self, log: Path, words: tuple[str, ...]) -> subprocess.Popen[bytes]:
         with log.open("wb") as output:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 [
                     RAY,
                     "start",
@@ -159,18 +172,6 @@ class Nodes:
                 stdout=output,
                 stderr=output,
             )
-        node = Node(name, process, log)
-        self.started.append(node)
-        return node
-
-    def up(self, node: Node) -> Node:
-        """Wait until a node that was started is up."""
-        give_up = time.monotonic() + START_TIMEOUT_S
-        while "Ray runtime started" not in node.log.read_text():
-            if node.process.poll() is not None or time.monotonic() > give_up:
-                pytest.fail(f"{node.name} did not start\n{node.log.read_text()[-3000:]}")
-            time.sleep(0.05)
-        return node
 
 
 @contextlib.contextmanager

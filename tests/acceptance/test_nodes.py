@@ -50,7 +50,7 @@ class Joined:
     def idle_node(self) -> Node:
         """An idle node that lives: the one there is, or a new one."""
         if self.idle.name not in self.cluster.alive():
-            self.idle = self.cluster.up(self.cluster.idle(f"idle-{len(self.cluster.started)}"))
+            self.idle = self.cluster.idle(f"idle-{len(self.cluster.started)}")
         return self.idle
 
 
@@ -59,8 +59,6 @@ def joined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Joined]:
     with nodes() as cluster:
         cluster.head()
         live, idle = cluster.live(), cluster.idle()
-        cluster.up(live)
-        cluster.up(idle)
         runtime = start(tmp_path_factory.mktemp("joined"), "--address", cluster.address, **QUICK)
         yield Joined(cluster, runtime, live, idle)
         assert stop(runtime) == 0
@@ -168,7 +166,7 @@ def test_a_head_that_dies_with_everything_comes_back_from_the_database_alone(
     acked: list[dict[str, Any]] = []
     with nodes() as first:
         head = first.head()
-        idle = first.up(first.idle())
+        idle = first.idle()
         runtime = start(tmp_path, "--address", first.address, **QUICK)
         begin(runtime, "acme", deck)
         with capturing(runtime, acked):
@@ -180,7 +178,7 @@ def test_a_head_that_dies_with_everything_comes_back_from_the_database_alone(
         runtime.http.close()
     with nodes() as second:
         second.head()
-        second.up(second.idle())
+        second.idle()
         runtime = start(tmp_path, "--address", second.address, **QUICK)
         try:
             told = [*acked, *{item["id"]: item for item in deck}.values()]
