@@ -27,6 +27,7 @@ class Scripted:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.script: Script = lambda _: {}
+        self.over = False
         self.gpus, self.can_sleep = backend.gpus, backend.can_sleep
 
     def watch(self, died: Callable[[], None]) -> None:
@@ -51,6 +52,8 @@ class Scripted:
 
     def shutdown(self) -> None:
         """The model ends an engine that is gone; this one only said so, and is taken again."""
+        if self.over:
+            self._backend.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +65,8 @@ def engine() -> Iterator[tuple[VllmChatModel, Scripted]]:
     scripted = Scripted(backend)
     model = VllmChatModel(options, timeout_s=100, load_backend=lambda _: scripted)
     yield model, scripted
+    scripted.over = True
     model.close()
-    backend.shutdown()
 
 
 class TestVllm(ChatModelContract):
