@@ -18,7 +18,7 @@ from sleep_runtime.actors.cluster import ClusterEyes, ClusterLook
 from sleep_runtime.actors.gpu_memory import GpuWitness
 from sleep_runtime.actors.idle_pool import IdlePool
 from sleep_runtime.consolidation.diagnosis import diagnose
-from sleep_runtime.consolidation.governor import decide
+from sleep_runtime.consolidation.governor import day_of, decide
 from sleep_runtime.core.policy import PoolPolicy
 from sleep_runtime.core.pool import (
     ActionKind,
@@ -97,8 +97,7 @@ class PoolKeeper:
 
     def start(self) -> None:
         """Take over what is there, then look until stopped."""
-        now = self._parts.clock.now()
-        day = now.date().isoformat()
+        day = day_of(self._parts.clock.now(), self._parts.policy)
         self._memory = replace(
             self._memory, day=day, gpu_seconds=self._parts.ledger.gpu_seconds(day)
         )
@@ -226,7 +225,12 @@ class PoolKeeper:
     def _snapshot(self, look: ClusterLook, now_s: float) -> Snapshot:
         with self._lock:
             flights = dict(self._in_flight)
-            fresh = [r for r in self._reports.values() if now_s - r.at_s < REPORT_LIFE_S]
+            self._reports = {
+                name: report
+                for name, report in self._reports.items()
+                if now_s - report.at_s < REPORT_LIFE_S
+            }
+            fresh = list(self._reports.values())
         measured = [report.p99_ms for report in fresh if report.p99_ms is not None]
         return Snapshot(
             now_s=now_s,

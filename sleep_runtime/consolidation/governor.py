@@ -81,6 +81,11 @@ def backoff_s(times: int, policy: PoolPolicy) -> float:
     return min(policy.max_backoff_s, policy.backoff_s * 2.0 ** min(max(times, 1) - 1, 32))
 
 
+def day_of(now: datetime, policy: PoolPolicy) -> str:
+    """The day, in the pool's time zone, that GPU time spent now counts for: ``2026-11-26``."""
+    return now.astimezone(ZoneInfo(policy.timezone)).date().isoformat()
+
+
 def _minute(text: str) -> int:
     hour, minute = text.split(":")
     return int(hour) * 60 + int(minute)
@@ -89,8 +94,7 @@ def _minute(text: str) -> int:
 def _accounted(snapshot: Snapshot, policy: PoolPolicy) -> Memory:
     """The memory with the GPU time since the last look added, and the day turned."""
     memory = snapshot.memory
-    local = snapshot.now.astimezone(ZoneInfo(policy.timezone))
-    day = local.date().isoformat()
+    day, local = day_of(snapshot.now, policy), snapshot.now.astimezone(ZoneInfo(policy.timezone))
     spent = memory.gpu_seconds if memory.day == day else 0.0
     if memory.seen_s is not None:
         midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)

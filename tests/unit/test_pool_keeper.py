@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -122,6 +123,17 @@ class World:
         )
         self.keeper = PoolKeeper(parts, self.opened.set, lambda: self.backlog)
 
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """The keeper at work in its thread, from the moment an engine is open."""
+        self.backlog = NIGHT
+        self.keeper.start()
+        try:
+            assert self.opened.wait(5)
+            yield
+        finally:
+            self.keeper.stop()
+
     def turns(self, until: Any, most: int = 2000) -> None:
         """Turn until a condition holds."""
         for _ in range(most):
@@ -163,10 +175,7 @@ def test_nights_go_to_the_engine_with_the_fewest() -> None:
 
 def test_asked_to_give_way_it_answers_when_every_bundle_is_free_and_stays_away() -> None:
     world = World()
-    world.backlog = NIGHT
-    world.keeper.start()
-    try:
-        assert world.opened.wait(5)
+    with world.kept():
         answer = world.keeper.ask(600.0, timeout_s=5.0)
         assert answer["freed"]
         assert world.pool.engines == {}
@@ -178,17 +187,12 @@ def test_asked_to_give_way_it_answers_when_every_bundle_is_free_and_stays_away()
         world.opened.clear()
         assert world.keeper.ask(0.0, timeout_s=5.0)["freed"]
         assert world.opened.wait(5), world.keeper.status()
-    finally:
-        world.keeper.stop()
 
 
 def test_the_shortest_ask_is_heard_and_nothing_comes_back_before_its_bundles_are_free() -> None:
     world = World()
-    world.backlog = NIGHT
     world.eyes.look_is = ClusterLook(nodes=(NODE,), groups={"group-0": "n1"})
-    world.keeper.start()
-    try:
-        assert world.opened.wait(5)
+    with world.kept():
         answers: list[Any] = []
         asking = threading.Thread(target=lambda: answers.append(world.keeper.ask(1e-6, 10.0)))
         asking.start()
@@ -202,23 +206,16 @@ def test_the_shortest_ask_is_heard_and_nothing_comes_back_before_its_bundles_are
         world.eyes.look_is = ClusterLook(nodes=(NODE,))
         asking.join(timeout=10)
         assert answers[0]["freed"]
-    finally:
-        world.keeper.stop()
 
 
 def test_a_bundle_that_is_not_free_in_time_is_said() -> None:
     world = World()
-    world.backlog = NIGHT
     world.eyes.look_is = ClusterLook(nodes=(NODE,), groups={"group-0": "n1"})
-    world.keeper.start()
-    try:
-        assert world.opened.wait(5)
+    with world.kept():
         assert not world.keeper.ask(60.0, timeout_s=0.1)["freed"]
         world.eyes.look_is = ClusterLook(nodes=(NODE,))
         assert world.keeper.ask(60.0, timeout_s=5.0)["freed"]
         assert world.keeper.status()["last_yield_ms"] > 50
-    finally:
-        world.keeper.stop()
 
 
 def test_the_slowest_replica_counts_and_an_old_report_does_not() -> None:
@@ -244,19 +241,24 @@ def test_gpu_time_of_the_day_survives_a_restart() -> None:
         world.keeper.stop()
 
 
-def test_gpu_time_is_kept_in_the_ledger() -> None:
-    world = World()
-    world.backlog = NIGHT
+def test_the_day_of_a_restart_is_that_of_the_pools_time_zone() -> None:
+    """23:00 UTC is the next day in Zurich already."""
+    world = World(POLICY.model_copy(update={"timezone": "Europe/Zurich"}), d2026_11_27=120.0)
     world.keeper.start()
     try:
-        assert world.opened.wait(5)
+        assert world.keeper.status()["gpu_seconds_today"] == 120.0
+    finally:
+        world.keeper.stop()
+
+
+def test_gpu_time_is_kept_in_the_ledger() -> None:
+    world = World()
+    with world.kept():
         give_up = time.monotonic() + 5
         while not world.ledger.days and time.monotonic() < give_up:
             world.keeper.look_now()
             time.sleep(0.005)
         assert 0 < world.ledger.days["2026-11-26"] < 60
-    finally:
-        world.keeper.stop()
 
 
 def test_a_cluster_that_does_not_answer_changes_nothing() -> None:
