@@ -7,7 +7,6 @@ needs no dashboard. How fresh the answer is depends on the head: Ray collects wh
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,23 +49,28 @@ class ClusterEyes:
 
     def __init__(self) -> None:
         self._client: Any = None
-        self._blind = threading.Event()
+        self._blind = False
 
     def look(self) -> ClusterLook:
         """The cluster as the control store knows it; unknown when it does not answer."""
         try:
             if self._client is None:
-                self._client = GcsClient(ray.get_runtime_context().gcs_address)
+                self._client = control_store()
             state = _REPLY()
             state.ParseFromString(self._client.get_cluster_resource_state(timeout_s=ANSWER_S))
         except (RayError, RuntimeError, OSError) as error:
             self._client = None
-            if not self._blind.is_set():
+            if not self._blind:
                 log.warning(LogEvent.POOL_BLIND, reason=f"{type(error).__name__}: {error}"[:300])
-            self._blind.set()
+            self._blind = True
             return ClusterLook(known=False)
-        self._blind.clear()
+        self._blind = False
         return read(state.cluster_resource_state)
+
+
+def control_store() -> Any:
+    """A client of the control store. Made while it answers: making one waits for it."""
+    return GcsClient(ray.get_runtime_context().gcs_address)
 
 
 def read(state: Any) -> ClusterLook:

@@ -8,8 +8,8 @@ accident, and removing the group ends every process in it and frees the bundle a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import ray
@@ -29,6 +29,7 @@ from sleep_runtime.actors.whereabouts import Whereabouts, answering
 from sleep_runtime.core.pool import (
     IDLE_LABELS,
     IDLE_RESOURCE,
+    MAX_ENGINES,
     Action,
     ActionKind,
     EnginePhase,
@@ -55,7 +56,6 @@ class PoolShape:
     max_engines: int = 1
     lanes: int = 1
     engine_memory_bytes: int | None = None
-    environment: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -257,7 +257,6 @@ class IdlePool:
                     num_cpus=0,
                     num_gpus=gpus,
                     resources={IDLE_RESOURCE: _SHARE},
-                    runtime_env={"env_vars": shape.environment} if shape.environment else None,
                     scheduling_strategy=PlacementGroupSchedulingStrategy(
                         placement_group=slot.group, placement_group_bundle_index=0
                     ),
@@ -269,7 +268,7 @@ class IdlePool:
 
     def remove(self) -> None:
         """Give every bundle back. What was under way resumes from its pins later."""
-        remove_groups(self._shape.max_engines)
+        remove_groups()
         self._slots.clear()
 
 
@@ -292,14 +291,12 @@ def find_group(index: int) -> PlacementGroup | None:
     return found
 
 
-def remove_groups(max_engines: int) -> None:
-    """Remove the placement groups of the pool that there are, with every actor inside them."""
-    for group in _groups(max_engines):
-        remove_placement_group(group)
+def remove_groups() -> None:
+    """Remove the placement groups of the pool that there are, with every actor inside them.
 
-
-def _groups(max_engines: int) -> Iterator[PlacementGroup]:
-    for index in range(max_engines):
+    However many engines the settings allow today: those of yesterday may have allowed more.
+    """
+    for index in range(MAX_ENGINES):
         group = find_group(index)
         if group is not None:
-            yield group
+            remove_placement_group(group)

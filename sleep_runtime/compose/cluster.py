@@ -23,6 +23,7 @@ import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 
 from sleep_runtime import __version__
+from sleep_runtime.actors.cluster import control_store
 from sleep_runtime.actors.idle_pool import remove_groups
 from sleep_runtime.actors.night_watch import NightWatch
 from sleep_runtime.actors.owners import IndexOwner, JournalOwner, LedgerOwner, cause_of
@@ -44,7 +45,6 @@ from sleep_runtime.compose.watch import (
     Kind,
     Trouble,
     Watch,
-    control_store,
     look,
 )
 from sleep_runtime.config import Settings
@@ -188,7 +188,7 @@ def start(settings: Settings, *, progress: Progress) -> Running:
         if settings.ray.address:
             check_proxy(settings)
         node = control_node()
-        _clear_leftovers(settings)
+        _clear_leftovers()
         with _leaving_nothing(settings):
             progress("opening the stores")
             owners = _start_owners(settings, node)
@@ -212,14 +212,14 @@ def of_its_own(settings: Settings) -> Settings:
     return settings.model_copy(update={"ray": settings.ray.model_copy(update={"namespace": name})})
 
 
-def _clear_leftovers(settings: Settings) -> None:
+def _clear_leftovers() -> None:
     """End what a runtime that was killed left on a cluster: it works by settings of yesterday.
 
     The directory's lock is ours, so nobody uses these actors any more.
     """
     for name in ray.util.list_named_actors():
         ray.kill(ray.get_actor(name))
-    remove_groups(settings.pool.max_engines)
+    remove_groups()
 
 
 @contextlib.contextmanager
@@ -230,7 +230,7 @@ def _leaving_nothing(settings: Settings) -> Iterator[None]:
     except BaseException:
         with contextlib.suppress(RayError, RuntimeUnavailable, TimeoutError):
             stop_hot_path(settings)
-            _clear_leftovers(settings)
+            _clear_leftovers()
         raise
 
 

@@ -15,7 +15,6 @@ from enum import StrEnum
 from typing import Any
 
 import ray
-from ray._raylet import GcsClient  # type: ignore[attr-defined]  # made by Cython
 from ray.exceptions import ActorDiedError, RayError
 
 from sleep_runtime.actors.owners import in_words
@@ -179,8 +178,3 @@ class Watch:
             if self.lost is not None:
                 self._wake()
                 return
-
-
-def control_store() -> Any:
-    """A client of the control store. Made while it answers: making one waits for it."""
-    return GcsClient(ray.get_runtime_context().gcs_address)

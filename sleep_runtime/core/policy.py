@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from sleep_runtime.core.pool import IDLE_RESOURCE
+from sleep_runtime.core.pool import IDLE_RESOURCE, MAX_ENGINES
 from sleep_runtime.core.scope import Scope, Tier
 
 MAX_WINDOW_S = 31 * 86_400.0
@@ -230,7 +230,7 @@ class PoolPolicy(_Section):
     cpus_per_engine: float = Field(
         default=1.0, ge=0, description="processors of one engine, at the lowest priority"
     )
-    max_engines: int = Field(default=1, ge=1, le=64, description="engines at one time")
+    max_engines: int = Field(default=1, ge=1, le=MAX_ENGINES, description="engines at one time")
     tokens_per_engine: int = Field(
         default=2_000_000, gt=0, description="tokens of backlog that ask for one more engine"
     )

@@ -19,6 +19,9 @@ IDLE_RESOURCE = "idle_pool"
 IDLE_LABELS: Mapping[str, str] = MappingProxyType({"pool": "idle"})
 """The node labels that every engine asks for."""
 
+MAX_ENGINES = 64
+"""The most engines a pool may ever have."""
+
 Resources = Mapping[str, float]
 
 
