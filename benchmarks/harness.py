@@ -8,7 +8,7 @@ import os
 import platform
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,9 +75,9 @@ def main(bench: str, measure: Callable[[Results, int], None], *, default_n: int 
     return 0
 
 
-def show(results: Results, *, as_json: bool) -> None:
-    """Print the report, for people or as one JSON object."""
-    report = results.report()
+def show(results: Results, *, as_json: bool, more: Mapping[str, Any] | None = None) -> None:
+    """Print the report and what else belongs to it, for people or as one JSON object."""
+    report = {**results.report(), **(more or {})}
     if as_json:
         print(json.dumps(report, indent=2))
         return
@@ -87,6 +87,8 @@ def show(results: Results, *, as_json: bool) -> None:
             f"  {name:34} {row['median']:>12} {row['unit']:10} "
             f"(p05 {row['p05']}, p95 {row['p95']}, n {row['n']})"
         )
+    if more:
+        print(json.dumps(more, indent=2))
 
 
 def say(text: str) -> None:

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import psutil
 
 from benchmarks.harness import Results, main, quantile, say
 from benchmarks.trail import trail
+from benchmarks.waiting import free_port
 from sleep_runtime.capture.limits import CaptureLimits
 from sleep_runtime.capture.native import parse_events
 from sleep_runtime.compose.embedded import Embedded
@@ -89,7 +89,7 @@ def _night(results: Results, *, seed: int) -> None:
 
 @contextlib.contextmanager
 def _up(home: Path, results: Results) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     environment = {**os.environ, "SLEEP_DATA_DIR": str(home), "SLEEP_HTTP__PORT": str(port)}
     began = time.perf_counter()
@@ -176,13 +176,6 @@ def _post(client: httpx.Client, path: str, body: str) -> dict[str, Any]:
     answer.raise_for_status()
     found: dict[str, Any] = answer.json()
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

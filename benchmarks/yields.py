@@ -15,7 +15,6 @@ disturbed, over the same events.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import time
 from typing import Any
@@ -23,7 +22,7 @@ from typing import Any
 import ray
 
 from benchmarks.cluster_rig import Rig, distilled, doubled, learned, rig
-from benchmarks.harness import Results, quantile, say
+from benchmarks.harness import Results, quantile, say, show
 from benchmarks.trail import trail
 from benchmarks.waiting import wait_until
 from sleep_runtime.actors.cluster import ClusterEyes
@@ -155,21 +154,11 @@ def main() -> int:
     options = parser.parse_args()
     results = Results("yield")
     outcome = measure(results, options.n, options.events, options.seed)
-    report = results.report()
-    for name, samples in results.samples.items():
-        report["results"][name]["p99"] = round(quantile(samples, 0.99), 2)
-        report["results"][name]["max"] = round(max(samples), 2)
-    report["outcome"] = outcome
-    if options.json:
-        print(json.dumps(report, indent=2))
-        return 0
-    print(f"yield on {report['machine']}, load {report['load']}")
-    for name, row in report["results"].items():
-        print(
-            f"  {name:10} median {row['median']:>8} p95 {row['p95']:>8} p99 {row['p99']:>8} "
-            f"max {row['max']:>8} {row['unit']} (n {row['n']})"
-        )
-    print(f"  {outcome}")
+    tails = {
+        name: {"p99": round(quantile(samples, 0.99), 2), "max": round(max(samples), 2)}
+        for name, samples in results.samples.items()
+    }
+    show(results, as_json=options.json, more={"tails": tails, "outcome": outcome})
     return 0
 
 

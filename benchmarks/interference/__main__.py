@@ -16,7 +16,6 @@ A pair in which consolidation went idle is discarded, counted, and measured agai
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from typing import Any
 import pytest
 
 from benchmarks.cluster_rig import rig
-from benchmarks.harness import Results, say
+from benchmarks.harness import Results, say, show
 from benchmarks.interference.findings import Findings, rounds
 from benchmarks.interference.load import Client, program
 from benchmarks.interference.stage import SETTINGS, Stage
@@ -96,17 +95,8 @@ def main() -> int:
     program()  # before anything is started
     findings = Findings(Results("interference"))
     measure(options, findings)
-    report = {**findings.results.report(), **findings.outcome(), "seconds": options.seconds}
-    if options.json:
-        print(json.dumps(report, indent=2))
-        return 0
-    print(f"interference on {report['machine']}, load {report['load']}, n {report['pairs']}")
-    for name, row in report["results"].items():
-        print(
-            f"  {name:38} median {row['median']:>9} "
-            f"(p05 {row['p05']}, p95 {row['p95']}) {row['unit']}, n {row['n']}"
-        )
-    print(json.dumps(findings.outcome(), indent=2))
+    more = {**findings.outcome(), "seconds": options.seconds}
+    show(findings.results, as_json=options.json, more=more)
     return 0
 
 

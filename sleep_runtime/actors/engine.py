@@ -158,7 +158,6 @@ class EngineLine:
         except RayTaskError as error:
             raise unwrap(error) from None
         except (RayActorError, ValueError):
-            self._handle = None
             raise PoolAway(field="pool", mend="nothing to do: what was answered is kept") from None
         except GetTimeoutError:
             raise EngineUnavailable(

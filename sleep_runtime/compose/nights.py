@@ -52,15 +52,18 @@ def make_scheduler(settings: Settings, ledger: Any, dispatch: Dispatch, slots: S
 
 def make_tiers(settings: Settings, ledger: Any, index: Any, placement: dict[str, Any]) -> Tiers:
     """The tier actors the night watch holds, on the node of the stores."""
+    return Tiers(_shape(settings, placement), partial(_driver_parts, settings, ledger, index))
+
+
+def _shape(settings: Settings, placement: dict[str, Any]) -> TiersShape:
     shards = settings.ray.tier_shards
-    shape = TiersShape(
+    return TiersShape(
         shards={Tier.ORG: shards.org, Tier.TEAM: shards.team, Tier.INDIVIDUAL: shards.individual},
         namespace=settings.ray.namespace,
         nights_at_once=settings.ray.nights_at_once,
         memory_bytes=settings.pool.tier_memory_bytes,
         placement=placement,
     )
-    return Tiers(shape, partial(_driver_parts, settings, ledger, index))
 
 
 def make_keeper(
@@ -87,10 +90,7 @@ def make_keeper(
 
 def lanes(settings: Settings) -> int:
     """How many calls an engine takes at once: as many as nights can ask, if it batches them."""
-    shards = settings.ray.tier_shards
-    if settings.engine.kind == "extractive":
-        return 1
-    return (shards.org + shards.team + shards.individual) * settings.ray.nights_at_once
+    return 1 if settings.engine.kind == "extractive" else _shape(settings, {}).slots
 
 
 def catch_up(settings: Settings, index: Any) -> None:

@@ -247,9 +247,8 @@ class Reader:
             "quiet": not (leases or unfinished or self._starting(scope, spent, now)),
         }
 
-    def _starting(self, scope: Scope | None, spent: Sequence[SpentBudget], now: datetime) -> bool:
-        """Whether something is due at or below the scope that no budget holds back."""
-        held = [one for one in spent if one.holds(scope)]
+    def _starting(self, scope: Scope | None, held: Sequence[SpentBudget], now: datetime) -> bool:
+        """Whether something is due at or below the scope that none of ``held`` holds back."""
         if not held:
             following = self._parts.ledger.next_due(scope)
             return bool(following and following.due_at and following.due_at <= now)

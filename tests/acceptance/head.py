@@ -13,7 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from living import free_port
+
+from benchmarks.waiting import free_port
 
 RAY = Path(sys.executable).with_name("ray")
 START_TIMEOUT_S = 120.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+
+from benchmarks.waiting import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 UP_TIMEOUT_S = 90.0
@@ -146,13 +147,6 @@ def stop(runtime: Runtime) -> int:
             process.kill()
     assert not left, f"left behind: {left}\n{runtime.log.read_text()[-3000:]}"
     return code
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def event(number: int, org: str, text: str = "hello", **other: Any) -> dict[str, Any]:

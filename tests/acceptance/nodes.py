@@ -21,12 +21,12 @@ from typing import Any
 
 import psutil
 import pytest
-from living import free_port
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # made by Cython
 from ray.autoscaler.v2.sdk import get_cluster_resource_state
 from ray.core.generated import autoscaler_pb2
 
 from benchmarks.fake_cluster import ENVIRONMENT
+from benchmarks.waiting import free_port
 from sleep_runtime.actors.cluster import read
 from sleep_runtime.core.pool import NodeView
 

@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 import psutil
 import pytest
-from living import event, free_port, start, stop
+from living import event, start, stop
+
+from benchmarks.waiting import free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

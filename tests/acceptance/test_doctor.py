@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 import pytest
 from head import OPEN, head
-from living import free_port, surroundings
+from living import surroundings
+
+from benchmarks.waiting import free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 

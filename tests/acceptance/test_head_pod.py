@@ -16,7 +16,9 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from living import ROOT, event, free_port
+from living import ROOT, event
+
+from benchmarks.waiting import free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
 

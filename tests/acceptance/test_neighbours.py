@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from head import OPEN, Head, head
-from living import Runtime, event, free_port, start, stop, surroundings
+from living import Runtime, event, start, stop, surroundings
+
+from benchmarks.waiting import free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(500)]
 

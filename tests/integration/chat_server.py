@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +12,6 @@ from typing import Any
 
 WAIT_S = 20.0
 _LINE = re.compile(r"^(H\d+): ((?:always|never) .*)$", re.MULTILINE)
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def lesson(label: str, text: str) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import pytest
-from chat_server import ChatServer, free_port, serving
+from chat_server import ChatServer, serving
 from daylight import ANA, BEN, DAY, capture, event, runtime, settings
 
+from benchmarks.waiting import free_port
 from sleep_runtime.actors.driver import RunDriver
 from sleep_runtime.compose.embedded import Embedded
 from sleep_runtime.core.errors import StoreBusy, StoreError, StoreFull, StoreTooNew

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from benchmarks.waiting import free_port
 from sleep_runtime import __version__
 from sleep_runtime.cli import capture, client, doctor, output, process
 from sleep_runtime.cli.checks import Check
@@ -280,12 +280,6 @@ def test_debug_raises_and_without_it_a_bug_is_one_line(
 
 
 # ---------------------------------------------------------------------------- finding the runtime
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize(
