@@ -28,9 +28,9 @@ import pytest
 from benchmarks.cluster_rig import rig
 from benchmarks.harness import Results, say, show
 from benchmarks.interference.findings import Findings, rounds
-from benchmarks.interference.load import Client, program
 from benchmarks.interference.stage import SETTINGS, Stage
 from benchmarks.interference.words import write_lines
+from benchmarks.wrk import Client, program
 from sleep_runtime.testing.vllm import small_environment
 
 CONDITIONS = ("null", "extractive", "equal", "vllm")

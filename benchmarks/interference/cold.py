@@ -14,7 +14,8 @@ from typing import NamedTuple
 import psutil
 
 from benchmarks.cluster_rig import Rig
-from benchmarks.interference.pairs import Cold, Load
+from benchmarks.interference.pairs import Cold
+from benchmarks.wrk import Load
 
 _COLD = ("tier-", "engine-")
 _NS = 1e9

@@ -5,40 +5,16 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from benchmarks.harness import quantile
+from benchmarks.wrk import Load
 
 KINDS = ("capture", "search")
 LEAST_WANTED = 0.5
 LEAST_PAIRS = 3
 MAX_P99_RATIO, GOAL_P99_RATIO = 1.10, 1.05
 MIN_THROUGHPUT_RATIO, GOAL_THROUGHPUT_RATIO = 0.95, 0.98
-
-
-@dataclass(frozen=True)
-class Load:
-    """One window of one kind of request, as the client saw it.
-
-    ``cpu`` is the processors each process of the runtime took meanwhile, by its name.
-    """
-
-    requests: int
-    seconds: float
-    p50_ms: float
-    p99_ms: float
-    errors: int
-    client_cpu_s: float
-    cpu: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def rps(self) -> float:
-        return self.requests / self.seconds
-
-    @property
-    def client_cpu_share(self) -> float:
-        """How much of one processor the client took."""
-        return self.client_cpu_s / self.seconds
 
 
 @dataclass(frozen=True)

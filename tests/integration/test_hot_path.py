@@ -380,12 +380,13 @@ def test_a_body_that_is_not_json_is_422(learned: Site) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [
-        ("POST", "/v1/search", b"\xff", 400),
-        ("POST", "/v1/search", b"[" * 100_000, 400),
+        ("POST", "/v1/search", b"\xff", 422),
+        ("POST", "/v1/search", b"[" * 50_000, 422),
+        ("POST", "/v1/search", b"[" * 100_000, 413),
         ("GET", "/v1/nowhere", b"", 404),
         ("DELETE", "/v1/search", b"", 405),
     ],
-    ids=["not UTF-8", "nested too deep", "no such path", "no such method"],
+    ids=["not UTF-8", "nested too deep", "too large", "no such path", "no such method"],
 )
 def test_what_the_framework_refuses_has_the_same_shape(
     learned: Site, method: str, path: str, body: bytes, status: int

@@ -9,8 +9,9 @@ import pytest
 
 from benchmarks.harness import Results
 from benchmarks.interference.findings import Findings, rounds
-from benchmarks.interference.pairs import Cold, Load, Turn, clearly_worse, ratios, verdict
+from benchmarks.interference.pairs import Cold, Turn, clearly_worse, ratios, verdict
 from benchmarks.interference.words import EVENT_BYTES, LESSONS, lessons, write_lines
+from benchmarks.wrk import Load
 from sleep_runtime.core.event import Event
 
 BUSY = Cold(seconds=5.0, cpu_s=0.2, waited_s=4.0, nights=(3, 2))
