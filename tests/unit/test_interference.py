@@ -61,7 +61,7 @@ def test_the_share_of_the_client_is_told() -> None:
     ],
 )
 def test_a_window_counts_only_when_the_cold_processes_wanted_to_work(cold: Cold, why: str) -> None:
-    assert (why in cold.idle(LEAST_WANTED)) if why else not cold.idle()
+    assert (why in cold.idle(LEAST_WANTED)) if why else not cold.idle(LEAST_WANTED)
 
 
 def test_one_idle_window_is_enough_to_discard_a_turn() -> None:
