@@ -45,6 +45,7 @@ from sleep_runtime.compose.proxy import (
     PROXY_PORTS,
     max_connections,
     open_files,
+    replica_ports,
 )
 from sleep_runtime.compose.proxy import remarks as proxy_remarks
 from sleep_runtime.compose.replica import Owners
@@ -267,7 +268,7 @@ def _connect(settings: Settings) -> None:
         if chosen.address:
             ray.init(address=chosen.address, **common)
             return
-        for name, value in RAY_ENVIRONMENT.items():
+        for name, value in {**RAY_ENVIRONMENT, **replica_ports(chosen.namespace)}.items():
             os.environ.setdefault(name, value)
         os.environ.setdefault(MAX_CONNECTIONS, str(max_connections(open_files())))
         for name, port in zip(PROXY_PORTS, free_ports(len(PROXY_PORTS)), strict=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
+import zlib
 from collections.abc import Mapping
 
 import ray
@@ -19,7 +20,9 @@ from sleep_runtime.compose.placement import pinned
 # replica's loop, not in a thread beside it: nothing of ours blocks that loop.
 #
 # It lets go of clients that say nothing for longer than our own requests may take, and of a replica
-# that says nothing for longer than rebuilding an index may.
+# that says nothing for longer than rebuilding an index may. Serve looks after it every second and
+# has it again after three looks. It knows within a second that a replica wants to leave, so no
+# replica has to stay open half a minute for it.
 HA_PROXY = "RAY_SERVE_ENABLE_HA_PROXY"
 PROXY_ENVIRONMENT = {
     HA_PROXY: "1",
@@ -27,9 +30,22 @@ PROXY_ENVIRONMENT = {
     "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "75",
     "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "660",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
 }
-# HAProxy listens here as well, on every address: each runtime of a machine needs ports of its own.
-PROXY_PORTS = ("RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_HAPROXY_METRICS_PORT")
+# Serve listens here as well. Each Ray of a machine needs ports of its own: the last one is shared
+# with whoever asks for it, and what one runtime was sent would be taken by another.
+PROXY_PORTS = (
+    "RAY_SERVE_HAPROXY_STATS_PORT",
+    "RAY_SERVE_HAPROXY_METRICS_PORT",
+    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
+)
+_REPLICA_PORTS = (
+    "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT",
+    "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT",
+)
+# Below what systems give to outgoing connections. A port rests for minutes after its replica.
+_FIRST_PORT, _PORTS_OF_ONE, _RANGES = 20_000, 100, 120
 SLOW = "Serve's own proxy answers, which takes a fraction of the requests that HAProxy does"
 DEFAULTS = "HAProxy runs with Ray's own settings, which hold silent clients for an hour"
 ANSWER_S = 30.0
@@ -44,6 +60,16 @@ _FILES_OF_ITS_OWN = 500
 def max_connections(open_files: int) -> int:
     """How many clients may be connected where a process may have ``open_files`` open."""
     return max(1, min(MOST_CONNECTIONS, (open_files - _FILES_OF_ITS_OWN) * 4 // _FILES_OF_FOUR))
+
+
+def replica_ports(name: str) -> dict[str, str]:
+    """Where the replicas of the Ray of this name listen.
+
+    HAProxy goes on sending to the port of a replica that died, for as long as Serve has not seen
+    it: until then no replica of another Ray of the machine must listen there.
+    """
+    first = _FIRST_PORT + zlib.crc32(name.encode()) % _RANGES * _PORTS_OF_ONE
+    return dict(zip(_REPLICA_PORTS, (str(first), str(first + _PORTS_OF_ONE - 1)), strict=True))
 
 
 def open_files() -> int:

