@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from benchmarks.waiting import free_port
+from sleep_runtime.compose.proxy import PROXY_ENVIRONMENT, PROXY_PORTS
 
 RAY = Path(sys.executable).with_name("ray")
 START_TIMEOUT_S = 120.0
@@ -24,6 +25,7 @@ OPEN = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_gcs_pull_resource_loads_period_milliseconds": "50",
     "MALLOC_ARENA_MAX": "2",
+    **PROXY_ENVIRONMENT,
 }
 
 
@@ -76,7 +78,8 @@ def head(
 ) -> Iterator[Head]:
     """A head that offers the idle pool under this label; ``flags`` are more of ``ray start``."""
     port = free_port()
-    own = {**(OPEN if environment is None else environment), "HOME": str(home)}
+    ports = {name: str(free_port()) for name in PROXY_PORTS}
+    own = {**(OPEN if environment is None else environment), **ports, "HOME": str(home)}
     log = home / "head.log"
     with log.open("wb") as file:
         process = subprocess.Popen(

@@ -78,6 +78,7 @@ def test_it_joins_a_cluster_works_there_and_leaves_nothing_behind(
     finally:
         code = stop(guest)
     assert code == 0
+    assert "warning: Serve's own proxy answers" in guest.log.read_text(), "HAProxy is off there"
     ours = ("TierActor", "EngineActor", "JournalOwner", "LedgerOwner", "IndexOwner", "NightWatch")
     guest.wait(
         lambda: not [title for title in cluster.titles() if any(name in title for name in ours)],

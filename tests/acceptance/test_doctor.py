@@ -47,8 +47,8 @@ def test_a_good_cluster_is_fit(tmp_path: Path) -> None:
     assert not failed
     assert found.code == 0
     assert found.states("cluster", "control node", "idle pool", "serve", "neighbours") == ["ok"] * 5
-    settings = ("RAY_worker_niceness", "MALLOC_ARENA_MAX")
-    assert found.states(*settings) == ["ok"] * 2
+    settings = ("RAY_worker_niceness", "MALLOC_ARENA_MAX", "proxy")
+    assert found.states(*settings) == ["ok"] * 3
     assert found.states("RAY_gcs_pull_resource_loads_period_milliseconds") == ["ok"]
     assert found.states("token") == ["warn"], "whoever reaches the port may run code"
 
@@ -66,7 +66,8 @@ def test_a_wrong_label_is_named_with_the_right_one(tmp_path: Path) -> None:
     assert nice["state"] == "warn"
     assert "nice 15" in nice["detail"]
     assert "RAY_worker_niceness=0" in nice["mend"]
-    assert found.states("MALLOC_ARENA_MAX") == ["warn"]
+    assert found.states("MALLOC_ARENA_MAX", "proxy") == ["warn", "warn"]
+    assert "RAY_SERVE_ENABLE_HA_PROXY=1" in found.checks["proxy"]["mend"]
     assert found.states("RAY_gcs_pull_resource_loads_period_milliseconds") == ["warn"]
 
 

@@ -19,6 +19,7 @@ import pytest
 from living import ROOT, event
 
 from benchmarks.waiting import free_port
+from sleep_runtime.compose.proxy import PROXY_PORTS
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -69,6 +70,7 @@ def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("SLEEP_")},
         **shared,
+        **{name: str(free_port()) for name in PROXY_PORTS},
         "PATH": f"{commands}:{os.environ['PATH']}",
         "HOME": str(here),
         "RAY_AUTH_TOKEN": "a-token-for-this-test",
@@ -108,6 +110,12 @@ def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
 def test_the_cluster_settings_start_a_runtime_on_a_ray_with_a_token(pod: Pod) -> None:
     answer = httpx.post(f"{pod.url}/v1/events", json=[event(1, "pod")], timeout=60)
     assert answer.json()["accepted"] == 1
+    assert "warning" not in pod.log.read_text(), "ray.env turns HAProxy on"
+    titles = [
+        " ".join(each.cmdline())
+        for each in psutil.Process(pod.process.pid).children(recursive=True)
+    ]
+    assert any("haproxy -db" in title for title in titles)
 
 
 def test_a_killed_runtime_comes_back_while_ray_goes_on(pod: Pod) -> None:
