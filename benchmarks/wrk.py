@@ -60,7 +60,7 @@ class Client:
     ) -> Load:
         """Post lines of this kind for so long. ``tag`` makes ids and queries of their own.
 
-        ``path`` is where they are posted, if not where the kind belongs.
+        ``path`` is where they are posted, if not where the kind belongs; "GET /path" asks for it.
         """
         command = [
             program(),

@@ -53,7 +53,7 @@ class HttpSettings(_Section):
         default=64, gt=0, description="requests one replica works on at a time"
     )
     max_queued_requests: int = Field(
-        default=512, gt=0, description="requests that may wait; more are answered 503"
+        default=64, gt=0, description="requests that may wait; more are answered 503"
     )
     replicas: int = Field(default=1, gt=0, description="processes that serve requests")
     route_prefix: str = Field(

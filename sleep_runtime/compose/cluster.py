@@ -34,6 +34,7 @@ from sleep_runtime.compose.front import (
     check_port,
     check_proxy,
     free_ports,
+    proxy_program,
     start_hot_path,
     start_proxy,
     stop_hot_path,
@@ -77,7 +78,7 @@ RAY_ENVIRONMENT = {
     "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "75",
 }
-# HAProxy listens here as well, on every address: each runtime of a machine needs ports of its own.
+# HAProxy listens here as well: each runtime of a machine needs ports of its own.
 _PROXY_PORTS = ("RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_HAPROXY_METRICS_PORT")
 
 # Ray says on every start that a local cluster asks for a token, which is what we want of it.
@@ -268,6 +269,7 @@ def _connect(settings: Settings) -> None:
             os.environ.setdefault(name, value)
         for name, port in zip(_PROXY_PORTS, free_ports(len(_PROXY_PORTS)), strict=True):
             os.environ.setdefault(name, str(port))
+        os.environ.setdefault("RAY_SERVE_HAPROXY_BINARY_PATH", str(proxy_program(settings)))
         ray.init(
             address="local",
             num_cpus=chosen.num_cpus,
