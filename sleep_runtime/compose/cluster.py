@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -77,6 +77,7 @@ RAY_ENVIRONMENT = {
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "75",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
 }
 # HAProxy listens here as well: each runtime of a machine needs ports of its own.
 _PROXY_PORTS = ("RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_HAPROXY_METRICS_PORT")
@@ -265,11 +266,7 @@ def _connect(settings: Settings) -> None:
         if chosen.address:
             ray.init(address=chosen.address, **common)
             return
-        for name, value in RAY_ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-        for name, port in zip(_PROXY_PORTS, free_ports(len(_PROXY_PORTS)), strict=True):
-            os.environ.setdefault(name, str(port))
-        os.environ.setdefault("RAY_SERVE_HAPROXY_BINARY_PATH", str(proxy_program(settings)))
+        _set_environment({**RAY_ENVIRONMENT, **_proxy_environment(settings)})
         ray.init(
             address="local",
             num_cpus=chosen.num_cpus,
@@ -287,6 +284,27 @@ def _connect(settings: Settings) -> None:
             mend="leave it empty for a local Ray, or check that the cluster is up",
         ) from error
     _close_token_file()
+
+
+_set_by_us: set[str] = set()
+
+
+def _proxy_environment(settings: Settings) -> dict[str, str]:
+    """What differs from runtime to runtime of one machine."""
+    ports = (str(port) for port in free_ports(len(_PROXY_PORTS)))
+    program = str(proxy_program(settings))
+    return {
+        **dict(zip(_PROXY_PORTS, ports, strict=True)),
+        "RAY_SERVE_HAPROXY_BINARY_PATH": program,
+    }
+
+
+def _set_environment(wanted: Mapping[str, str]) -> None:
+    """For Ray, which is started by this process; what a person has set stays."""
+    for name, value in wanted.items():
+        if name not in os.environ or name in _set_by_us:
+            os.environ[name] = value
+            _set_by_us.add(name)
 
 
 def _close_token_file() -> None:

