@@ -26,6 +26,7 @@ SUFFIX = ".ndjson"
 REJECTED = "rejected.ndjson"
 REJECTED_BEFORE = "rejected.1.ndjson"
 MAX_REJECTED_BYTES = 1 << 20
+OWNER_TRIES = 5
 
 
 class SpoolError(Exception):
@@ -40,11 +41,15 @@ class Owner:
     """A name in the directory that nobody else uses, held by a lock until ``release``."""
 
     def __init__(self, directory: Path) -> None:
-        self.name = f"{time.time_ns() // 1_000_000:012x}-{os.getpid()}-{os.urandom(4).hex()}"
-        self._path = directory / f"{self.name}.lock"
-        self._fd: int | None = _lock(self._path, create=True)
-        if self._fd is None:
-            raise SpoolError(f"{self._path} is locked by somebody else")
+        self._fd: int | None = None
+        # Who looks for what dead clients left may hold a lock we have made and not yet taken.
+        for _ in range(OWNER_TRIES):
+            self.name = f"{time.time_ns() // 1_000_000:012x}-{os.getpid()}-{os.urandom(4).hex()}"
+            self._path = directory / f"{self.name}.lock"
+            self._fd = _lock(self._path)
+            if self._fd is not None:
+                return
+        raise SpoolError(f"{self._path} is locked by somebody else")
 
     def release(self) -> None:
         """Let go. What is left in the directory goes to whoever looks next."""
@@ -90,11 +95,12 @@ def used_bytes(directory: Path) -> int:
 
 
 def orphans(directory: Path, own: str) -> Iterator[tuple[str, list[Path]]]:
-    """Segments whose owner is gone, with its name; nobody else gets them while they are yielded."""
+    """Owners that are gone, with their segments; nobody else gets them while they are yielded."""
     owners = {path.name.rsplit("-", 1)[0] for path in directory.glob(f"*-*{SUFFIX}")}
+    owners |= {path.stem for path in directory.glob("*.lock")}
     for name in sorted(owners - {own}):
         lock = directory / f"{name}.lock"
-        held = _lock(lock, create=True)
+        held = _lock(lock)
         if held is None:
             continue
         try:
@@ -105,11 +111,10 @@ def orphans(directory: Path, own: str) -> Iterator[tuple[str, list[Path]]]:
             os.close(held)
 
 
-def _lock(path: Path, *, create: bool) -> int | None:
+def _lock(path: Path) -> int | None:
     """A descriptor that holds the lock; None when another process, or client, has it."""
-    flags = os.O_RDWR | (os.O_CREAT if create else 0)
     try:
-        found = os.open(path, flags, 0o600)
+        found = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise SpoolError(f"{path}: {error.strerror or error}") from error
     try:
