@@ -1,8 +1,8 @@
 """A small live server that takes captures as a runtime does, in a process of its own.
 
 ``python -m benchmarks.capture_server PORT [--journal FILE] [--die-after N] [--slow SECONDS]``: what
-it took is in the journal, one event a line, and known again after a restart. After N batches it dies
-as a killed one would: the last is taken and nobody is told.
+it took is in the journal, one event a line, and known again after a restart. After N batches it
+dies as a killed one would: the last is taken and nobody is told.
 """
 
 from __future__ import annotations

@@ -97,9 +97,10 @@ class Courier:
             left = fresh
             if not self.circuit.is_open(self._clock()):
                 left = self._deliver(fresh, give_up)
-            self._keep(left)
             with self._flying_lock:
-                self._flying = ()
+                if self._flying:  # nobody put it away while the answer was waited for
+                    self._keep(left)
+                    self._flying = ()
         spooled = self._from_spool(give_up, all_due=all_due)
         return bool(fresh) or spooled
 
@@ -112,9 +113,9 @@ class Courier:
     def put_away_flying(self) -> None:
         """Spool a batch whose answer nobody waits for. If it arrived, it is a duplicate."""
         with self._flying_lock:
-            flying, self._flying = list(self._flying), ()
-        if flying:
-            self._keep(flying)
+            if self._flying:
+                self._keep(self._flying)
+                self._flying = ()
 
     def _take(self, *, all_due: bool) -> list[bytes]:
         now = self._clock()
@@ -124,8 +125,8 @@ class Courier:
         whole = len(self._buffer) >= self._pace.batch_events
         if not (all_due or whole or now >= since + self._pace.interval_s):
             return []
-        lines = self._buffer.take(self._pace.batch_events, self._pace.batch_bytes)
-        with self._flying_lock:
+        with self._flying_lock:  # an event is never in neither place
+            lines = self._buffer.take(self._pace.batch_events, self._pace.batch_bytes)
             self._flying = lines
         return lines
 
