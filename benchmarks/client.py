@@ -3,14 +3,14 @@
 The server is a process of its own. For each way of capturing, one client and events of a session
 (400 characters, a tool's name and arguments). All in microseconds, p50 and p99 of one repetition:
 
-- ``capture``: paced, one event a millisecond, as many an agent does at its busiest; the target;
-- ``burst``: back to back, faster than anybody takes them, so that half of it goes to the spool;
-- ``away``: paced, and nobody listens: everything goes to the spool;
-- ``durable``, ``fsync``: paced, with the spool written, and on the disk, before it returns.
+- ``client_capture``: paced, an event a millisecond, more than an agent does; it has the target
+- ``client_burst``: back to back, faster than anybody takes them; half of it goes to the spool
+- ``client_away``: paced, and nobody listens: everything goes to the spool
+- ``client_durable``, ``client_fsync``: paced; written to the spool, or on the disk, on return
 
 References of the same run: ``floor`` is ``json.dumps`` of the same event and ``deque.append``,
 ``post`` one request of httpx with one event over a kept connection. ``lateness`` is by how much a
-thread that sleeps a millisecond wakes up late with the flusher at work, over that without.
+thread that sleeps a millisecond wakes up late beside a flusher at work, ``lateness_alone`` without.
 """
 
 from __future__ import annotations
@@ -68,14 +68,14 @@ def captures(
     def capture() -> None:
         session.tool_call("read", ARGS, text=TEXT)
 
-    late = timed(results, name, capture, count, pace_s)
+    late = timed(results, f"client_{name}", capture, count, pace_s)
     if name == "capture":
-        results.add("lateness_p99_us", quantile(late, 0.99), "us")
+        results.add("lateness_us_p99", quantile(late, 0.99), "us")
     before = client.stats()
     if before.dropped:
-        results.add(f"{name}_dropped", before.dropped, "events")
+        results.add(f"client_{name}_dropped", before.dropped, "events")
     if name == "capture":
-        results.add("sent_during_capture", before.sent, "events")
+        results.add("client_sent_meanwhile", before.sent, "events")
     client.close(0.5)
 
 
@@ -87,7 +87,7 @@ def floor(results: Results) -> None:
         "about": {"account": "northwind"}, "data": {"tool": "read", "args": ARGS},
     }  # fmt: skip
     late = timed(results, "floor", lambda: queue.append(json.dumps(event)), EVENTS, PACE_S)
-    results.add("lateness_alone_p99_us", quantile(late, 0.99), "us")
+    results.add("lateness_alone_us_p99", quantile(late, 0.99), "us")
 
 
 def posts(results: Results, url: str) -> None:
@@ -120,8 +120,8 @@ def timed(
         began = time.perf_counter()
         do()
         took.append((time.perf_counter() - began) * 1e6)
-    results.add(f"{name}_p50_us", quantile(took, 0.5), "us")
-    results.add(f"{name}_p99_us", quantile(took, 0.99), "us")
+    results.add(f"{name}_us_p50", quantile(took, 0.5), "us")
+    results.add(f"{name}_us_p99", quantile(took, 0.99), "us")
     return late
 
 

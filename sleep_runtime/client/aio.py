@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -100,10 +99,14 @@ class AsyncClient(Face):
 
     async def flush(self, timeout_s: float = 5.0) -> bool:
         """See ``Client.flush``."""
+        import asyncio
+
         return await asyncio.to_thread(self._pipeline.flush, timeout_s)
 
     async def aclose(self, timeout_s: float | None = None) -> None:
         """See ``Client.close``."""
+        import asyncio
+
         await asyncio.to_thread(self._pipeline.close, timeout_s)
         await self._reads.aclose()
 

@@ -42,21 +42,22 @@ class Buffer:
 
     def put(self, line: bytes) -> bool:
         """Take one event; False when there is no room for it."""
+        size = len(line)
         with self._lock:
-            before = self._bytes
-            after = before + len(line)
             count = len(self._lines) + 1
-            if count > self._limits.full_events or after > self._limits.full_bytes:
+            if count > self._limits.full_events or self._bytes + size > self._limits.full_bytes:
                 self.refused += 1
                 return False
+            # Nothing is called between reading and writing a sum: no handler can come between.
+            self._bytes += size
+            after = self._bytes
             self._lines.append(line)
-            self._bytes = after
             self.accepted += 1
             if count == 1:
                 self._since = time.monotonic()
         if count in (1, self._limits.batch_events):
             self._wake()
-        if count == self._half_events or before < self._half_bytes <= after:
+        if count == self._half_events or after - size < self._half_bytes <= after:
             self._spill()
         return True
 
@@ -70,7 +71,8 @@ class Buffer:
                 if taken and size > most_bytes:
                     break
                 line = self._lines.popleft()
-                self._bytes -= len(line)
+                gone = len(line)
+                self._bytes -= gone
                 taken.append(line)
             self._since = time.monotonic()
             return taken

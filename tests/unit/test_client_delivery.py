@@ -321,6 +321,22 @@ def test_an_event_that_is_too_large_by_itself_is_refused_for_good(process: OnePr
     assert process.spool.waiting_since is None
 
 
+def test_a_busy_runtime_is_left_alone_as_long_as_it_asks(
+    server: Server, process: OneProcess, clock: list[float]
+) -> None:
+    server.weather = "busy"  # Retry-After: 1
+    put(process, "a")
+    process.courier.work(all_due=True)
+    assert 1.0 <= process.courier.circuit.until <= 1.1
+    server.weather = "up"
+    for clock[0] in (0.3, 0.6, 0.99):
+        process.courier.work()
+    assert server.asked == 1
+    clock[0] = 1.1
+    process.courier.work()
+    assert set(server.got) == {"a"}
+
+
 def test_a_refused_key_keeps_everything_and_says_so(server: Server, process: OneProcess) -> None:
     server.weather = "locked"
     put(process, "a")

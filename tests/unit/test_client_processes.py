@@ -114,4 +114,5 @@ def test_a_signal_handler_may_capture(make: Make, recorder: CaptureRecorder) -> 
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert client.flush(20.0)
+    assert client._pipeline._buffer._bytes == 0
     assert len(recorder.events) + client.stats().dropped == sent + caught
