@@ -53,7 +53,7 @@ class AsyncClient(Face):
         about: Mapping[str, str] | None = None,
     ) -> AsyncSession:
         """See ``Client.session``; ``async with``."""
-        return AsyncSession(self, self._read_circuit, *self._trail(scope, agent, id, about))
+        return AsyncSession(self, self._read_circuit, self._origin(scope, agent, id, about))
 
     async def context(
         self,

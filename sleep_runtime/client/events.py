@@ -31,7 +31,7 @@ _PART = re.compile(r"[A-Za-z0-9_@+=:,~-][A-Za-z0-9_.@+=:,~-]*\Z")
 _quote = json.encoder.encode_basestring
 
 
-def _as_text(value: object) -> str:
+def as_text(value: object) -> str:
     """What stands for a value that JSON lacks. Never raises."""
     try:
         return str(value)
@@ -40,7 +40,7 @@ def _as_text(value: object) -> str:
 
 
 _dumps = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_as_text
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=as_text
 ).encode
 
 
@@ -113,7 +113,7 @@ def encode(
     at = datetime.now(UTC) if ts is None else ts.astimezone(UTC)
     line = (
         f'{{"id":{_quote(event_id)},"ts":"{at.isoformat()}",{head},"kind":"{kind}",'
-        f'"role":"{role}","text":{_quote(text if isinstance(text, str) else _as_text(text))}{about}'
+        f'"role":"{role}","text":{_quote(text if isinstance(text, str) else as_text(text))}{about}'
     )
     if data:
         line += f',"data":{_json(data)}'
@@ -128,7 +128,7 @@ def facets(about: Mapping[str, str] | None) -> str:
     """The part of an event that says what it is about; empty for nothing."""
     if not about:
         return ""
-    return f',"about":{_json({_as_text(name): _as_text(value) for name, value in about.items()})}'
+    return f',"about":{_json({as_text(name): as_text(value) for name, value in about.items()})}'
 
 
 def _json(value: Mapping[str, Any]) -> str:
@@ -147,7 +147,7 @@ def _plain(value: Any, depth: int) -> Any:
     if depth == 0:
         return "…"
     if isinstance(value, Mapping):
-        return {_as_text(name): _plain(item, depth - 1) for name, item in value.items()}
+        return {as_text(name): _plain(item, depth - 1) for name, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(item, depth - 1) for item in value]
-    return _as_text(value)
+    return as_text(value)

@@ -24,6 +24,7 @@ from sleep_runtime.client.events import (
 from sleep_runtime.client.options import Options
 from sleep_runtime.client.pipeline import Pipeline
 from sleep_runtime.client.retry import Circuit
+from sleep_runtime.client.session import Origin
 from sleep_runtime.client.stats import Stats
 from sleep_runtime.client.transport import SyncSender
 from sleep_runtime.client.wire import Address, Ask, get, post
@@ -88,10 +89,10 @@ class Face:
         """What became of the events so far, and what waits."""
         return self._pipeline.stats()
 
-    def _trail(
+    def _origin(
         self, scope: str, agent: str, session: str | None, about: Mapping[str, str] | None
-    ) -> tuple[Any, ...]:
-        return (self._pipeline, _IDS, scope, session or uuid.uuid4().hex, agent, about)
+    ) -> Origin:
+        return Origin(self._pipeline, _IDS, scope, session or uuid.uuid4().hex, agent, about)
 
 
 # ---------------------------------------------------------------------------- questions

@@ -65,6 +65,7 @@ class Pipeline:
         self._starting = threading.Lock()
         self._flusher: threading.Thread | None = None
         self._closed = False
+        self._finished = False
         self._todo: queue.SimpleQueue[_Flush | None] = queue.SimpleQueue()
         self._spills: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._tally = Tally()
@@ -116,6 +117,8 @@ class Pipeline:
     def _put(self, line: bytes) -> None:
         if not self._buffer.put(line):
             self._tally.trouble(FULL, "the buffer is full")
+        elif self._finished:  # it was closed between our looking and our putting
+            self._finish()
 
     def flush(self, timeout_s: float) -> bool:
         """Try at once to send everything; True when nothing waits any more."""
@@ -230,6 +233,7 @@ class Pipeline:
 
     def _finish(self) -> None:
         """Nothing is sent any more: to the spool with it, and the spool to whoever comes next."""
+        self._finished = True
         self._spills.put(None)
         self._courier.put_away()
         left = len(self._buffer.take(sys.maxsize, sys.maxsize))

@@ -3,21 +3,51 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self, TypeAlias, TypedDict, Unpack
 
 from sleep_runtime.client.answers import Context
 from sleep_runtime.client.errors import AccessDenied, ClientError, NotFound, RuntimeUnavailable
-from sleep_runtime.client.events import Kind, Role, check_kind, encode, facets, head_of
+from sleep_runtime.client.events import Kind, Role, as_text, check_kind, encode, facets, head_of
 from sleep_runtime.client.retry import Circuit
 from sleep_runtime.client.wire import Ask, post
+
+SHOWN_CHARS = 200
 
 
 class Takes(Protocol):
     """Where encoded events go."""
 
     def take(self, line: bytes) -> None: ...
+
+
+class Beside(TypedDict, total=False):
+    """What every helper takes besides."""
+
+    about: Mapping[str, str]
+    ts: datetime
+    id: str
+
+
+class More(Beside, total=False):
+    """The same with data of any kind."""
+
+    data: Mapping[str, Any]
+
+
+_Data: TypeAlias = Mapping[str, Any] | None
+
+
+class Origin(NamedTuple):
+    """Where the events of a session come from, and where they go."""
+
+    takes: Takes
+    ids: Callable[[], str]
+    scope: str
+    session: str
+    agent: str
+    about: Mapping[str, str] | None
 
 
 class Trail:
@@ -29,17 +59,14 @@ class Trail:
     are not believed. So ``role`` has no default where it could be a person or not.
     """
 
-    def __init__(
-        self, takes: Takes, ids: Any, scope: str, session: str, agent: str,
-        about: Mapping[str, str] | None,
-    ) -> None:  # fmt: skip
-        self.scope = scope
-        self.id = session
-        self._takes = takes
-        self._ids = ids
-        self._head = head_of(scope, session, agent)
-        self._about = dict(about or {})
-        self._about_json = facets(about)
+    def __init__(self, origin: Origin) -> None:
+        self.scope = origin.scope
+        self.id = origin.session
+        self._takes = origin.takes
+        self._ids = origin.ids
+        self._head = head_of(origin.scope, origin.session, origin.agent)
+        self._about = dict(origin.about or {})
+        self._about_json = facets(origin.about)
 
     def record(
         self,
@@ -59,47 +86,69 @@ class Trail:
         self._takes.take(encode(self._head, name, kind, role, text, both, data, ts))
         return name
 
-    def message(self, text: str, *, role: Role, **more: Any) -> str:
+    def message(self, text: str, *, role: Role, **more: Unpack[More]) -> str:
         """What a person (``human``), the agent or the harness (``system``) said."""
         return self.record("message", text, role=role, **more)
 
     def tool_call(
-        self, tool: str, args: Mapping[str, Any] | None = None, *, text: str = "", **more: Any
+        self,
+        tool: str,
+        args: Mapping[str, Any] | None = None,
+        *,
+        text: str = "",
+        data: _Data = None,
+        **more: Unpack[Beside],
     ) -> str:
-        """The agent calls a tool. Without ``text``, the tool's name and its arguments are it."""
+        """The agent calls a tool. Without ``text``, it is the tool's name and the arguments, shortened."""
+        given = dict(args or {})
         said = text or " ".join(
-            [tool, *(f"{name}={value}" for name, value in (args or {}).items())]
+            [tool, *(f"{name}={as_text(value)[:SHOWN_CHARS]}" for name, value in given.items())]
         )
-        data = {"tool": tool, "args": dict(args or {}), **more.pop("data", {})}
-        return self.record("tool_call", said, role="agent", data=data, **more)
+        both = {"tool": tool, "args": given, **(data or {})}
+        return self.record("tool_call", said, role="agent", data=both, **more)
 
-    def tool_result(self, tool: str, text: str = "", *, ok: bool = True, **more: Any) -> str:
+    def tool_result(
+        self,
+        tool: str,
+        text: str = "",
+        *,
+        ok: bool = True,
+        data: _Data = None,
+        **more: Unpack[Beside],
+    ) -> str:
         """What a tool answered."""
-        data = {"tool": tool, "ok": ok, **more.pop("data", {})}
-        return self.record("tool_result", text, role="tool", data=data, **more)
+        both = {"tool": tool, "ok": ok, **(data or {})}
+        return self.record("tool_result", text, role="tool", data=both, **more)
 
-    def retrieval(self, text: str, **more: Any) -> str:
+    def retrieval(self, text: str, **more: Unpack[More]) -> str:
         """What some memory or search put into the prompt: a night does not learn it again."""
         return self.record("retrieval", text, role="tool", **more)
 
-    def error(self, text: str, **more: Any) -> str:
+    def error(self, text: str, **more: Unpack[More]) -> str:
         """Something failed; a traceback is fine."""
         return self.record("error", text, role="tool", **more)
 
-    def correction(self, text: str, **more: Any) -> str:
+    def correction(self, text: str, **more: Unpack[More]) -> str:
         """A person says what should have been: what nights learn most from."""
         return self.record("correction", text, role="human", **more)
 
     def feedback(
-        self, note: str, *, helpful: bool, text: str = "", role: Role = "human", **more: Any
+        self,
+        note: str,
+        *,
+        helpful: bool,
+        text: str = "",
+        role: Role = "human",
+        data: _Data = None,
+        **more: Unpack[Beside],
     ) -> str:
         """Whether a note, by its id, helped. ``agent`` as ``role`` when no person said so."""
-        data = {"note": note, "helpful": helpful, **more.pop("data", {})}
-        return self.record("feedback", text, role=role, data=data, **more)
+        both = {"note": note, "helpful": helpful, **(data or {})}
+        return self.record("feedback", text, role=role, data=both, **more)
 
     def _ended(self, error: BaseException | None) -> None:
         if isinstance(error, Exception):
-            self.record("error", f"{type(error).__name__}: {error}", role="system")
+            self.record("error", f"{type(error).__name__}: {as_text(error)}", role="system")
 
     def _recalled(self, query: str, found: Context) -> Context:
         if found.text:
@@ -124,8 +173,8 @@ class Session(Trail):
     captured as an error, and goes on.
     """
 
-    def __init__(self, reads: Reads, circuit: Circuit, *trail: Any) -> None:
-        super().__init__(*trail)
+    def __init__(self, reads: Reads, circuit: Circuit, origin: Origin) -> None:
+        super().__init__(origin)
         self._reads = reads
         self._circuit = circuit
 
@@ -157,8 +206,8 @@ class Session(Trail):
 class AsyncSession(Trail):
     """The same for ``async with``; only ``context`` is awaited."""
 
-    def __init__(self, reads: AsyncReads, circuit: Circuit, *trail: Any) -> None:
-        super().__init__(*trail)
+    def __init__(self, reads: AsyncReads, circuit: Circuit, origin: Origin) -> None:
+        super().__init__(origin)
         self._reads = reads
         self._circuit = circuit
 

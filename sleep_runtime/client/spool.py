@@ -92,6 +92,7 @@ class Spool:
                 self._used += self._segment().write(lines)
             except OSError as error:
                 self._seal()
+                self._begin_again_without_directory()
                 raise SpoolError(f"{self.directory}: {error.strerror or error}") from error
             if empty:
                 self._since = now
@@ -181,6 +182,12 @@ class Spool:
         if self._owner is not None:
             self._owner.disown()
         self._fresh()
+
+    def _begin_again_without_directory(self) -> None:
+        """Somebody may have removed the directory: the next event makes it anew."""
+        if self._owner is not None and not self.directory.is_dir():
+            self._owner.disown()
+            self._owner = None
 
     def _measure(self) -> int:
         now = time.monotonic()

@@ -53,7 +53,7 @@ class Client(Face):
         about: Mapping[str, str] | None = None,
     ) -> Session:
         """A piece of work at ``scope``; ``id`` goes on with an earlier one."""
-        return Session(self, self._read_circuit, *self._trail(scope, agent, id, about))
+        return Session(self, self._read_circuit, self._origin(scope, agent, id, about))
 
     def context(
         self,

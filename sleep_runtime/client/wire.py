@@ -65,11 +65,17 @@ class Address:
 
     @classmethod
     def find(cls, url: str | None, api_key: str | None) -> Address:
-        """What was passed, else ``SLEEP_URL`` and ``SLEEP_API_KEY``, else this machine's own."""
+        """What was passed, else ``SLEEP_URL`` and ``SLEEP_API_KEY``, else this machine's own.
+
+        Raises ``InvalidArgument`` for what is no address, or cannot be a key.
+        """
         found = (url or os.environ.get("SLEEP_URL") or DEFAULT_URL).rstrip("/")
         if urlsplit(found).scheme not in ("http", "https") or not urlsplit(found).hostname:
             raise InvalidArgument(f"{found!r} is not an address", field="url", mend=DEFAULT_URL)
-        return cls(found, api_key or os.environ.get("SLEEP_API_KEY") or "")
+        key = api_key or os.environ.get("SLEEP_API_KEY") or ""
+        if not (key.isascii() and key.isprintable()):
+            raise InvalidArgument("has characters no key has", field="api_key")
+        return cls(found, key)
 
     @property
     def is_local(self) -> bool:

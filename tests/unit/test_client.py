@@ -90,9 +90,14 @@ def test_no_content_breaks_a_capture(make: Make, recorder: CaptureRecorder) -> N
     ]
     for data in hostile:
         client.capture("message", "half \ud83d", scope=WHO, session="s", role="agent", data=data)
+    client.session(WHO).tool_call("read", {"bad": Hostile(), "long": "x" * 9999})
     client.capture("message", None, scope=WHO, session="s", role="agent")  # type: ignore[arg-type]
     assert client.flush()
-    assert [e["text"] for e in recorder.events] == [*["half \ufffd"] * 4, "None"]
+    assert [e["text"] for e in recorder.events] == [
+        *["half \ufffd"] * 4,
+        f"read bad=<Hostile> long={'x' * 200}",
+        "None",
+    ]
     assert recorder.events[0]["data"] == {"nan": "nan", "inf": ["inf"]}
     assert client.stats().rejected == 0
 
@@ -124,6 +129,8 @@ def test_options_that_cannot_work_are_refused() -> None:
     for wrong in ({"flush_events": 0}, {"read_s": -1.0}, {"durable": True, "spool": False}):
         with pytest.raises(InvalidArgument):
             Options(**wrong)
+    with pytest.raises(InvalidArgument, match="api_key"):
+        Client(api_key="schlüssel")
     with pytest.raises(InvalidArgument, match="url"):
         Client("runtime:8377")
 

@@ -142,6 +142,34 @@ def test_what_is_captured_after_the_end_waits_for_the_next_client(
     assert {e["text"] for e in recorder.events} == {"late", "next"}
 
 
+def test_captures_that_race_with_the_end_are_sent_or_spooled(
+    make: Make, recorder: CaptureRecorder, tmp_path: Path
+) -> None:
+    for _ in range(5):
+        client = make()
+        ready = threading.Barrier(3)
+
+        def talk(client: Client = client, ready: threading.Barrier = ready) -> None:
+            session = client.session(WHO)
+            ready.wait(10)
+            for _ in range(20):
+                session.message("hello", role="agent")
+
+        threads = [threading.Thread(target=talk) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        ready.wait(10)
+        client.close()
+        for thread in threads:
+            thread.join()
+        assert client.stats().buffered == 0
+        assert client.stats().dropped == 0
+    last = make()
+    last.session(WHO).message("last", role="agent")
+    assert last.flush(20.0)
+    assert len(recorder.events) == 5 * 40 + 1
+
+
 def test_a_key_is_sent_and_shown_to_nobody(
     make: Make, recorder: CaptureRecorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -183,6 +184,17 @@ def test_a_directory_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Pat
     (tmp_path / "spool").write_text("a file")
     with pytest.raises(SpoolError, match=str(tmp_path / "spool")):
         make(tmp_path / "spool").append(lines(1), now=0.0)
+
+
+def test_a_directory_that_somebody_removed_is_made_anew(tmp_path: Path) -> None:
+    spool = make(tmp_path / "spool")
+    spool.append(lines(1), now=0.0)
+    assert drain(spool) == lines(1)
+    shutil.rmtree(tmp_path / "spool")
+    with pytest.raises(SpoolError):
+        spool.append(lines(2), now=0.0)
+    spool.append(lines(3), now=0.0)
+    assert drain(spool) == lines(3)
 
 
 def test_a_closed_segment_takes_nothing(tmp_path: Path) -> None:
