@@ -99,11 +99,10 @@ class Trail:
         data: _Data = None,
         **more: Unpack[Beside],
     ) -> str:
-        """The agent calls a tool. Without ``text``, it is the tool's name and the arguments, shortened."""
+        """The agent calls a tool. Without ``text``, its name and short arguments are the text."""
         given = dict(args or {})
-        said = text or " ".join(
-            [tool, *(f"{name}={as_text(value)[:SHOWN_CHARS]}" for name, value in given.items())]
-        )
+        shown = [f"{name}={as_text(value)[:SHOWN_CHARS]}" for name, value in given.items()]
+        said = text or " ".join([tool, *shown])
         both = {"tool": tool, "args": given, **(data or {})}
         return self.record("tool_call", said, role="agent", data=both, **more)
 
