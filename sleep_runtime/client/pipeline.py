@@ -47,6 +47,7 @@ class Pipeline:
 
     def __init__(self, address: Address, options: Options, send: SyncSender) -> None:
         self._options = options
+        self._durable = options.durable
         self._send = send
         self._on_fork = [send.forked]
         self._spool: Spool | None = None
@@ -93,7 +94,7 @@ class Pipeline:
         """Take one event. Never raises; waits for the disk only when durable, or after close."""
         if self._flusher is None:
             self._start()
-        if self._options.durable or self._closed:
+        if self._durable or self._closed:
             self._take_durably(line)
         else:
             self._put(line)

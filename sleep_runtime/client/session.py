@@ -101,10 +101,11 @@ class Trail:
     ) -> str:
         """The agent calls a tool. Without ``text``, its name and short arguments are the text."""
         given = dict(args or {})
-        shown = [f"{name}={as_text(value)[:SHOWN_CHARS]}" for name, value in given.items()]
-        said = text or " ".join([tool, *shown])
+        if not text:
+            shown = [f"{name}={as_text(value)[:SHOWN_CHARS]}" for name, value in given.items()]
+            text = " ".join([tool, *shown])
         both = {"tool": tool, "args": given, **(data or {})}
-        return self.record("tool_call", said, role="agent", data=both, **more)
+        return self.record("tool_call", text, role="agent", data=both, **more)
 
     def tool_result(
         self,

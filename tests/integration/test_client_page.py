@@ -57,7 +57,7 @@ def test_the_example_of_the_page_has_five_lines_and_captures(tmp_path: Path) -> 
         )
     events = [json.loads(line) for line in journal.read_text().splitlines()]
     assert [(e["kind"], e["role"]) for e in events] == [("correction", "human")]
-    assert events[0]["about"] == {"account": "northwind"}
+    assert events[0]["scope"] == "acme/banking/ana"
 
 
 def test_the_readme_shows_the_same_example() -> None:
