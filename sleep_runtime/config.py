@@ -49,11 +49,16 @@ class HttpSettings(_Section):
     body_timeout_s: float = Field(
         default=10.0, gt=0, description="longest that the body of one request may take to come"
     )
+    max_bodies_bytes: int = Field(
+        default=256 * 2**20,
+        gt=0,
+        description="bodies one replica holds at a time, together; more are refused",
+    )
     max_ongoing_requests: int = Field(
-        default=64, gt=0, description="requests one replica works on at a time"
+        default=128, gt=0, description="requests one replica works on at a time"
     )
     max_queued_requests: int = Field(
-        default=64, gt=0, description="requests that may wait; more are answered 503"
+        default=64, gt=0, description="requests that may wait for one; more are answered 503"
     )
     replicas: int = Field(default=1, gt=0, description="processes that serve requests")
     route_prefix: str = Field(

@@ -14,9 +14,10 @@ from ray import serve
 
 from sleep_runtime.compose.cold import make_embedder
 from sleep_runtime.config import Settings
-from sleep_runtime.serve.bare import read_body
+from sleep_runtime.serve.bodies import Bodies, Limit
 
 PREFIX = "/reference"
+_LIMIT = Limit(2**20, "")
 _BODY = b'{"accepted":1,"duplicates":0,"rejected":[]}'
 _HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_BODY))]
 
@@ -45,13 +46,15 @@ class _Ingress:
 
 class _Reference:
     def __init__(self, settings: Settings) -> None:
+        self._bodies = Bodies(settings.http.body_timeout_s, settings.http.max_bodies_bytes)
         self._embedder = make_embedder(settings)
         self._embedder.embed(["warm up"])
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        raw = await read_body(receive, 2**20, 10.0)
+        raw = await self._bodies.read(receive, _LIMIT)
+        self._bodies.drop(raw)
         if scope["path"].endswith("/embed"):
             await run_in_threadpool(self._embedder.embed, [json.loads(raw)["query"]])
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})

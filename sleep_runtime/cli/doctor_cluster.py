@@ -175,7 +175,21 @@ def visited(nodes: Sequence[NodeFacts], wanted: Mapping[str, str]) -> list[Check
             checks.append(_resource_loads(answered, wanted[name]))
         elif name in _MEND_OF_ENVIRONMENT:
             checks.append(_set_everywhere(answered, name, wanted[name]))
-    return checks
+    return [*checks, proxy(answered)]
+
+
+def proxy(nodes: Sequence[NodeFacts]) -> Check:
+    """Whether Serve's HAProxy will stand in front of the hot path, and hold as much as it may."""
+    from sleep_runtime.compose.proxy import DEFAULTS, HA_PROXY, PROXY_ENVIRONMENT, SLOW, lacking
+
+    without = [(node, lacking(node.environment)) for node in nodes]
+    names = {name for _, missing in without for name in missing}
+    if not names:
+        return Check("proxy", "ok", "HAProxy, with our settings on every node")
+    affected = _names([node for node, missing in without if missing])
+    values = " ".join(f"{name}={PROXY_ENVIRONMENT[name]}" for name in sorted(names))
+    detail = f"{affected}: {SLOW if HA_PROXY in names else DEFAULTS}"
+    return Check("proxy", "warn", detail, f"export {values} before ray start")
 
 
 def _mend_of(problem: str) -> str:

@@ -68,6 +68,8 @@ def up(
         running = _start(settings)
         signal.signal(signal.SIGTERM, _interrupt)  # Ray set its own while it started
         _announce(running.url, settings)
+        for remark in running.remarks:
+            say(f"warning: {remark}")
         running.wait()
     except KeyboardInterrupt:
         if running is None:

@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -40,6 +40,16 @@ from sleep_runtime.compose.front import (
     stop_hot_path,
 )
 from sleep_runtime.compose.placement import control_node, pinned
+from sleep_runtime.compose.proxy import (
+    HAPROXY_PROGRAM,
+    MAX_CONNECTIONS,
+    PROXY_ENVIRONMENT,
+    PROXY_PORTS,
+    max_connections,
+    open_files,
+    replica_ports,
+)
+from sleep_runtime.compose.proxy import remarks as proxy_remarks
 from sleep_runtime.compose.replica import Owners
 from sleep_runtime.compose.serve_state import app_name
 from sleep_runtime.compose.watch import (
@@ -65,22 +75,13 @@ CLOSE_TIMEOUT_S = 20.0
 # work lowers itself instead, inside its own actors.
 # Ray collects what waits for resources once a second; the idle pool has to see it sooner.
 # Few malloc arenas keep many-threaded workers from holding on to memory they freed.
-# HAProxy takes several times what Serve's own proxy does, and what it hands on is answered in the
-# replica's loop, not in a thread beside it: nothing of ours blocks that loop. It lets go of clients
-# that say nothing for longer than our own requests may take.
 RAY_ENVIRONMENT = {
     "RAY_worker_niceness": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_gcs_pull_resource_loads_period_milliseconds": "50",
     "MALLOC_ARENA_MAX": "2",
-    "RAY_SERVE_ENABLE_HA_PROXY": "1",
-    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
-    "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
-    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "75",
-    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
+    **PROXY_ENVIRONMENT,
 }
-# HAProxy listens here as well: each runtime of a machine needs ports of its own.
-_PROXY_PORTS = ("RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_HAPROXY_METRICS_PORT")
 
 # Ray says on every start that a local cluster asks for a token, which is what we want of it.
 _QUIETER = {
@@ -98,6 +99,8 @@ class Running:
     settings: Settings
     owners: Owners
     _closing: contextlib.ExitStack
+    remarks: Sequence[str] = ()
+    """What does not keep it from running and is worth telling whoever started it."""
     _lost: Trouble | None = None
 
     def wait(self) -> str:
@@ -200,6 +203,7 @@ def start(settings: Settings, *, progress: Progress) -> Running:
         if settings.ray.address:
             check_proxy(settings)
         node = control_node()
+        told = proxy_remarks(node) if settings.ray.address else ()
         _clear_leftovers()
         with _leaving_nothing(settings):
             progress("opening the stores")
@@ -214,7 +218,7 @@ def start(settings: Settings, *, progress: Progress) -> Running:
     prefix = settings.http.route_prefix.rstrip("/")
     url = f"http://{_reachable(settings.http.host)}:{settings.http.port}{prefix}"
     _announce(paths, url, closing)
-    return Running(url=url, settings=settings, owners=owners, _closing=closing)
+    return Running(url, settings, owners, closing, remarks=told)
 
 
 def of_its_own(settings: Settings) -> Settings:
@@ -290,12 +294,13 @@ _set_by_us: set[str] = set()
 
 
 def _proxy_environment(settings: Settings) -> dict[str, str]:
-    """What differs from runtime to runtime of one machine."""
-    ports = (str(port) for port in free_ports(len(_PROXY_PORTS)))
-    program = str(proxy_program(settings))
+    """What differs from runtime to runtime, and from machine to machine."""
+    ports = (str(port) for port in free_ports(len(PROXY_PORTS)))
     return {
-        **dict(zip(_PROXY_PORTS, ports, strict=True)),
-        "RAY_SERVE_HAPROXY_BINARY_PATH": program,
+        **dict(zip(PROXY_PORTS, ports, strict=True)),
+        **replica_ports(settings.ray.namespace),
+        MAX_CONNECTIONS: str(max_connections(open_files())),
+        HAPROXY_PROGRAM: str(proxy_program(settings)),
     }
 
 

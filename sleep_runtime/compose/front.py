@@ -26,6 +26,8 @@ from sleep_runtime.serve.front import Front
 from sleep_runtime.stores.datadir import DataDir
 
 DRAIN_S = 10.0
+# How soon Serve sees that a replica is gone; until then requests wait for it.
+LOOK_AT_REPLICA_S = 1.0
 # A line for each request, with a look at the file's size, costs as much as parsing an event.
 _LOGGING = {"log_level": "WARNING", "enable_access_log": False}
 
@@ -115,6 +117,7 @@ def start_hot_path(settings: Settings, owners: Owners, node: str) -> None:
         ray_actor_options={"num_cpus": 0, **replica_pinned(node)},
         backpressure_config={"status_code": 503, "retry_after_s": RETRY_AFTER_S},
         graceful_shutdown_timeout_s=DRAIN_S,
+        health_check_period_s=LOOK_AT_REPLICA_S,
         logging_config=_LOGGING,
     )
     try:

@@ -19,13 +19,14 @@ from sleep_runtime.core.ids import stable_id
 from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.serve.bare import (
-    Asgi,
     CaptureEndpoint,
     ContextEndpoint,
+    Endpoint,
     SearchEndpoint,
     append,
     from_validation,
 )
+from sleep_runtime.serve.bodies import Bodies
 from sleep_runtime.serve.description import description
 from sleep_runtime.serve.errors import answer_of
 from sleep_runtime.serve.front import Front
@@ -83,12 +84,12 @@ def build_app(parts: HotPathParts) -> Front:
     _add_people(app, People(parts, reader))
     add_pool(app, parts)
     _add_health(app, parts)
-    hot: dict[str, Asgi] = {
+    hot: dict[str, Endpoint] = {
         "/v1/events": CaptureEndpoint(parts),
-        "/v1/search": SearchEndpoint(parts, reader),
-        "/v1/context": ContextEndpoint(parts, reader),
+        "/v1/search": SearchEndpoint(reader),
+        "/v1/context": ContextEndpoint(reader),
     }
-    return Front(app, hot, parts.latency)
+    return Front(app, hot, Bodies(parts.body_s, parts.max_bodies_bytes), parts.latency)
 
 
 def _add_feedback(app: FastAPI, parts: HotPathParts, reader: Reader) -> None:

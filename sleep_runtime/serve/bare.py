@@ -1,4 +1,4 @@
-"""The endpoints an agent waits for, as bare ASGI: what a request costs beyond its work.
+"""The endpoints an agent waits for, from bytes to bytes: what a request costs beyond its work.
 
 They say and refuse what any other endpoint would; only the framework's way from bytes to arguments
 and back, which costs several times what an event does, is left out.
@@ -6,30 +6,27 @@ and back, which costs several times what an event does, is left out.
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from fastapi.concurrency import run_in_threadpool
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
-from starlette.requests import ClientDisconnect
 
 from sleep_runtime.capture.native import parse_events
 from sleep_runtime.core.errors import InvalidInput
 from sleep_runtime.core.scope import Scope
-from sleep_runtime.serve.errors import too_large, too_slow
+from sleep_runtime.serve.bodies import Limit
 from sleep_runtime.serve.hot_path import HotPathParts, Reader
 from sleep_runtime.telemetry.metrics import METRICS
 
 MAX_QUERY_CHARS = 4000
 SMALL_BODY_BYTES = 64 * 1024
-# A question is a sentence or two; what is larger is a mistake, and is not read to its end.
-MAX_QUESTION_BYTES = 64 * 1024
+# Whatever holds no events is a sentence or two; what is larger is a mistake, not read to its end.
+SMALL = Limit(64 * 1024, "shorten what you ask or say: events alone may be large")
+_SMALLER_BATCHES = "send smaller batches, or raise http.max_body_bytes"
 
-Asgi = Callable[[Any, Any, Any], Awaitable[None]]
-Receive = Callable[[], Awaitable[Any]]
 Model = TypeVar("Model", bound=BaseModel)
 
 _JSON = (b"content-type", b"application/json")
@@ -65,33 +62,42 @@ class ContextBody(_Body):
     compiler: str | None = Field(default=None, max_length=100)
 
 
+class Endpoint(Protocol):
+    """An endpoint of the hot path: the answer's JSON for one request, whose body is here."""
+
+    @property
+    def limit(self) -> Limit:
+        """The largest body it takes."""
+
+    async def __call__(self, headers: Mapping[bytes, bytes], raw: bytes) -> bytes: ...
+
+
 class CaptureEndpoint:
     """Append events: a JSON array, one object, or NDJSON; gzip welcome. Acked means durable."""
 
     def __init__(self, parts: HotPathParts) -> None:
         self._parts = parts
+        self.limit = Limit(parts.limits.max_body_bytes, _SMALLER_BATCHES)
 
-    async def __call__(self, scope: Any, receive: Receive, send: Any) -> None:
-        said = dict(scope["headers"])
-        raw = await read_body(receive, self._parts.limits.max_body_bytes, self._parts.body_s)
+    async def __call__(self, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:
         answer = await append(
             self._parts,
             raw,
-            content_type=said.get(b"content-type", b"").decode("latin-1"),
-            content_encoding=said.get(b"content-encoding", b"").decode("latin-1"),
+            content_type=headers.get(b"content-type", b"").decode("latin-1"),
+            content_encoding=headers.get(b"content-encoding", b"").decode("latin-1"),
         )
-        await respond(send, _ONE_ACCEPTED if answer == _ONE else _dumps(answer))
+        return _ONE_ACCEPTED if answer == _ONE else _dumps(answer)
 
 
 class SearchEndpoint:
     """The notes a reader at ``scope`` may see, best first: user, then team, then org."""
 
-    def __init__(self, parts: HotPathParts, reader: Reader) -> None:
-        self._parts = parts
+    limit = SMALL
+
+    def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    async def __call__(self, scope: Any, receive: Receive, send: Any) -> None:  # noqa: ARG002 - the signature is ASGI's
-        raw = await read_body(receive, MAX_QUESTION_BYTES, self._parts.body_s)
+    async def __call__(self, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:  # noqa: ARG002 - the protocol's signature
         body = _read(SearchBody, raw)
         with METRICS.search_seconds.time():
             hits = await run_in_threadpool(
@@ -103,18 +109,18 @@ class SearchEndpoint:
                 include_superseded=body.include_superseded,
             )
         found = [{"note": hit.note.public(), "score": round(hit.score, 6)} for hit in hits]
-        await respond(send, _dumps({"hits": found}))
+        return _dumps({"hits": found})
 
 
 class ContextEndpoint:
     """Prompt text for ``query`` within a token budget, and the notes it is made of."""
 
-    def __init__(self, parts: HotPathParts, reader: Reader) -> None:
-        self._parts = parts
+    limit = SMALL
+
+    def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    async def __call__(self, scope: Any, receive: Receive, send: Any) -> None:  # noqa: ARG002 - the signature is ASGI's
-        raw = await read_body(receive, MAX_QUESTION_BYTES, self._parts.body_s)
+    async def __call__(self, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:  # noqa: ARG002 - the protocol's signature
         body = _read(ContextBody, raw)
         with METRICS.context_seconds.time():
             compiled = await run_in_threadpool(
@@ -124,7 +130,7 @@ class ContextEndpoint:
                 budget_tokens=body.budget_tokens,
                 compiler=body.compiler,
             )
-        await respond(send, _dumps(compiled))
+        return _dumps(compiled)
 
 
 async def append(
@@ -154,29 +160,6 @@ async def append(
         "duplicates": result.duplicates,
         "rejected": [{"index": item.index, "error": item.error} for item in refused],
     }
-
-
-async def read_body(receive: Receive, max_bytes: int, within_s: float) -> bytes:
-    """The raw body, refused as soon as it grows past the limit or takes too long to come.
-
-    Raises ``TooLarge``, ``TooSlow``, and ``ClientDisconnect`` when the client hangs up.
-    """
-    chunks: list[bytes] = []
-    size, more = 0, True
-    try:
-        async with asyncio.timeout(within_s):
-            while more:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise ClientDisconnect
-                chunk, more = message.get("body", b""), message.get("more_body", False)
-                size += len(chunk)
-                if size > max_bytes:
-                    raise too_large(max_bytes)
-                chunks.append(chunk)
-    except TimeoutError:
-        raise too_slow(within_s) from None
-    return b"".join(chunks)
 
 
 def _read(kind: type[Model], raw: bytes) -> Model:

@@ -20,13 +20,9 @@ from sleep_runtime.core.errors import (
 )
 
 
-def too_large(max_bytes: int) -> TooLarge:
+def too_large(max_bytes: int, mend: str) -> TooLarge:
     """The refusal of a body that is larger than ``max_bytes``."""
-    return TooLarge(
-        f"is larger than {max_bytes} bytes",
-        field="body",
-        mend="send smaller batches, or raise http.max_body_bytes",
-    )
+    return TooLarge(f"is larger than {max_bytes} bytes", field="body", mend=mend)
 
 
 def too_slow(within_s: float) -> TooSlow:

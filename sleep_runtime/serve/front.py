@@ -1,15 +1,20 @@
-"""Front: the endpoints an agent waits for, past the framework; everything else goes through it."""
+"""Front: every request's body, and the endpoints an agent waits for, past the framework.
+
+A body is read whole before anybody works on it, so a client that sends slowly costs its own time
+and a few bytes, whatever it asks for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import FastAPI
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive
 
 from sleep_runtime.core.errors import InvalidInput, SleepRuntimeError
-from sleep_runtime.serve.bare import Asgi, respond
+from sleep_runtime.serve.bare import SMALL, Endpoint, respond
+from sleep_runtime.serve.bodies import Bodies
 from sleep_runtime.serve.errors import answer_of
 from sleep_runtime.serve.latency import LatencyWindow
 
@@ -17,32 +22,71 @@ from sleep_runtime.serve.latency import LatencyWindow
 class Front:
     """The ASGI application. ``hot`` are endpoints by path, for POST; ``app`` answers the rest.
 
-    ``latency``, where there is one, is filled with how long the hot ones take.
+    ``latency``, where there is one, is filled with how long the hot ones take once they have
+    their body: how fast a client sends says nothing about this machine.
     """
 
     def __init__(
-        self, app: FastAPI, hot: Mapping[str, Asgi], latency: LatencyWindow | None = None
+        self,
+        app: ASGIApp,
+        hot: Mapping[str, Endpoint],
+        bodies: Bodies,
+        latency: LatencyWindow | None = None,
     ) -> None:
         self.app = app
         self._hot = hot
+        self._bodies = bodies
         self._latency = latency
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        endpoint = None
-        if scope["type"] == "http":
-            endpoint = self._hot.get(scope["path"].removeprefix(scope.get("root_path", "")))
-        if endpoint is None:
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
-        elif scope["method"] != "POST":
+            return
+        endpoint = self._hot.get(scope["path"].removeprefix(scope.get("root_path", "")))
+        if endpoint is not None and scope["method"] != "POST":
             await _refuse_method(scope, send)
-        elif self._latency is None:
-            await _answer(endpoint, scope, receive, send)
+            return
+        most = SMALL if endpoint is None else endpoint.limit
+        try:
+            body = await self._bodies.read(receive, most)
+        except SleepRuntimeError as error:
+            await _tell(send, error)
+            return
+        except ClientDisconnect:
+            return  # nobody reads an answer
+        try:
+            if endpoint is None:
+                await self.app(scope, _again(body, receive), send)
+            else:
+                await self._answer(endpoint, scope, body, send)
+        finally:
+            self._bodies.drop(body)
+
+    async def _answer(self, endpoint: Endpoint, scope: Any, body: bytes, send: Any) -> None:
+        began = self._latency.begin() if self._latency is not None else 0.0
+        try:
+            answer = await endpoint(dict(scope["headers"]), body)
+        except SleepRuntimeError as error:
+            await _tell(send, error)
         else:
-            began = self._latency.begin()
-            try:
-                await _answer(endpoint, scope, receive, send)
-            finally:
+            await respond(send, answer)
+        finally:
+            if self._latency is not None:
                 self._latency.end(began)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """``receive`` as it was before the body was read from it."""
+    given = False
+
+    async def receive_again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive_again
 
 
 async def _refuse_method(scope: Any, send: Any) -> None:
@@ -55,11 +99,6 @@ async def _refuse_method(scope: Any, send: Any) -> None:
     await respond(send, told.body, told.status, {**told.headers, "Allow": "POST"})
 
 
-async def _answer(endpoint: Asgi, scope: Any, receive: Any, send: Any) -> None:
-    try:
-        await endpoint(scope, receive, send)
-    except SleepRuntimeError as error:
-        told = answer_of(error)
-        await respond(send, told.body, told.status, told.headers)
-    except ClientDisconnect:
-        return  # nobody reads an answer
+async def _tell(send: Any, error: SleepRuntimeError) -> None:
+    told = answer_of(error)
+    await respond(send, told.body, told.status, told.headers)

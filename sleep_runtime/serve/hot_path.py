@@ -48,7 +48,7 @@ class HotPathParts:
     budgets that keep nights from starting; ``gather_metrics`` returns Prometheus text of all
     processes. ``pool`` is the state of the idle pool, and ``give_way`` takes it from nights for so
     many seconds. ``latency`` is filled with the durations of requests. A body has ``body_s``
-    seconds to come.
+    seconds to come, and all of them together ``max_bodies_bytes`` in memory.
     """
 
     append: Callable[[Sequence[JournalRow]], Awaitable[AppendResult]]
@@ -79,6 +79,7 @@ class HotPathParts:
     default_budget_tokens: int = 800
     latency: LatencyWindow | None = None
     body_s: float = 10.0
+    max_bodies_bytes: int = 256 * 2**20
 
 
 class Reader:

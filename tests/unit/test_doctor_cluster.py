@@ -12,6 +12,7 @@ from sleep_runtime.cli import doctor_cluster as judged
 from sleep_runtime.cli.checks import Check
 from sleep_runtime.cli.cluster_facts import ClusterFacts, NodeFacts, NodeType, versions
 from sleep_runtime.cli.doctor_engine import engine_gpus, model_directory, pool_fits
+from sleep_runtime.compose.proxy import PROXY_ENVIRONMENT
 from sleep_runtime.compose.serve_state import Application, ServeState
 from sleep_runtime.config import Settings, load
 from sleep_runtime.core.errors import RuntimeUnavailable
@@ -22,6 +23,7 @@ WANTED = {
     "RAY_worker_niceness": "0",
     "RAY_gcs_pull_resource_loads_period_milliseconds": "50",
     "MALLOC_ARENA_MAX": "2",
+    **PROXY_ENVIRONMENT,
 }
 REACHED = Check("cluster", "ok", "10.0.0.1:6379")
 LIVE = NodeView("live0001", {"CPU": 8.0}, {"CPU": 8.0}, {"pool": "live"})
@@ -122,6 +124,20 @@ def test_a_head_that_looks_seldom_is_a_warning(value: dict[str, str]) -> None:
     found = by_name(judged.visited([head, NodeFacts("node0002", WANTED)], WANTED))
     check = found["RAY_gcs_pull_resource_loads_period_milliseconds"]
     assert (check.state, "head0001" in check.detail) == ("warn", True)
+
+
+def test_a_proxy_that_is_off_or_set_up_by_halves_is_named_with_its_variables() -> None:
+    good = NodeFacts("head0001", WANTED, head=True)
+    assert judged.proxy([good]).state == "ok"
+    off = judged.proxy([good, NodeFacts("node0002", {**WANTED, "RAY_SERVE_ENABLE_HA_PROXY": "0"})])
+    assert (off.state, "node node0002: Serve's own proxy" in off.detail) == ("warn", True)
+    assert off.mend == "export RAY_SERVE_ENABLE_HA_PROXY=1 before ray start"
+    half = {key: value for key, value in WANTED.items() if "TIMEOUT_CLIENT" not in key}
+    found = judged.proxy([NodeFacts("node0002", half)])
+    assert (found.state, "for an hour" in found.detail) == ("warn", True)
+    assert "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S=75" in found.mend
+    chosen = {**WANTED, "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "30"}
+    assert judged.proxy([NodeFacts("node0002", chosen)]).state == "ok", "somebody's choice"
 
 
 def test_a_node_without_the_package_is_named() -> None:

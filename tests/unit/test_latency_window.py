@@ -6,8 +6,9 @@ import asyncio
 from typing import Any, cast
 
 import pytest
-from fastapi import FastAPI
 
+from sleep_runtime.serve.bare import SMALL, Endpoint
+from sleep_runtime.serve.bodies import Bodies
 from sleep_runtime.serve.front import Front
 from sleep_runtime.serve.latency import MAX_SAMPLES, WINDOW_S, LatencyWindow
 
@@ -50,6 +51,10 @@ def test_requests_under_way_are_counted_and_memory_is_bounded() -> None:
     assert len(window._samples) == MAX_SAMPLES
 
 
+async def nothing_to_read() -> Any:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
 @pytest.mark.parametrize(("path", "counted"), [("/v1/search", True), ("/metrics", False)])
 @pytest.mark.parametrize("root", ["", "/second"])
 def test_only_what_an_agent_waits_for_is_measured_also_when_it_fails(
@@ -57,15 +62,18 @@ def test_only_what_an_agent_waits_for_is_measured_also_when_it_fails(
 ) -> None:
     window = LatencyWindow()
 
-    async def fails(scope: Any, receive: Any, send: Any) -> None:
-        assert window.read()[1] == int(counted)
-        raise ConnectionResetError
+    class Fails:
+        limit = SMALL
+
+        async def __call__(self, *_: Any) -> Any:
+            assert window.read()[1] == int(counted)
+            raise ConnectionResetError
 
     async def ask() -> None:
-        front = Front(cast("FastAPI", fails), {"/v1/search": fails}, window)
+        front = Front(Fails(), {"/v1/search": cast("Endpoint", Fails())}, Bodies(1.0, 1000), window)
         asked = {"type": "http", "method": "POST", "path": root + path, "root_path": root}
         with pytest.raises(ConnectionResetError):
-            await front(asked, None, None)
+            await front({**asked, "headers": []}, nothing_to_read, None)
 
     asyncio.run(ask())
     assert (window.read()[0] is not None) == counted

@@ -59,7 +59,12 @@ wait_for_ray() {
   done
 }
 
-ulimit -n 65536 2>/dev/null || say "the limit of open files stays at $(ulimit -n)"
+# HAProxy needs five files for every two clients, and does not start without them.
+ulimit -n 65536 2>/dev/null || say "the limit of open files stays at $(ulimit -Hn)"
+files=$(ulimit -Hn)
+[ "$files" = unlimited ] || [ "$files" -gt 65536 ] && files=65536
+clients=$(((files - 500) * 2 / 5))
+export RAY_SERVE_HAPROXY_MAXCONN="${RAY_SERVE_HAPROXY_MAXCONN:-$((clients < 16384 ? clients : 16384))}"
 bash -c "exec $RAY_START" &
 ray_pid=$!
 wait_for_ray || leave 1
