@@ -81,7 +81,7 @@ def _vocabulary(name: str) -> Callable[[str], int]:
             mend="pip install 'sleep-runtime[bench]', or use estimate",
         ) from error
     encoding = bpe_openai.get_encoding(name)
-    return partial(_length, encoding.encode)
+    return partial(_length, encoding.encode_ordinary)  # no text is a special token of ours
 
 
 def _tokenizer_file(path: Path) -> Callable[[str], int]:
