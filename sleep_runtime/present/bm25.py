@@ -24,12 +24,12 @@ USUAL_WORDS = 16.0
 _WORD = re.compile(r"\w+")
 # Words that stand in questions and rules alike and tell nothing apart. In a scope of ten notes
 # statistics cannot know that.
-_STOP = frozenset(
-    "a an and are as at be been but by can do does for from had has have how i if in into is it its"
-    " me my of on or our please shall should so than that the their them then there these they"
-    " this to us use using was we were what when where which who why will with would you your"
-    .split()
-)
+_STOP_WORDS = """
+a an and are as at be been but by can do does for from had has have how i if in into is it its me my
+of on or our please shall should so than that the their them then there these they this to us use
+using was we were what when where which who why will with would you your
+"""
+_STOP = frozenset(_STOP_WORDS.split())
 
 Places = npt.NDArray[np.int32]
 Scores = npt.NDArray[np.float32]

@@ -41,7 +41,7 @@ def wording(note: Note) -> Wording:
     """What is compared of a note. Pure; a few microseconds."""
     claim = note.claim
     said = tuple(w for w in canonical(claim.statement).split() if w not in _FRAME)
-    about = tuple(sorted((canonical(k), canonical(v)) for k, v in claim.about.items()))
+    about = tuple(sorted([(canonical(k), canonical(v)) for k, v in claim.about.items()]))
     standing = (note.status.value, canonical(claim.applies_when), about)
     return Wording(said, frozenset(said), standing)
 
@@ -61,7 +61,9 @@ def says_the_same(one: Wording, other: Wording) -> bool:
 
 def folds_into(said: Wording, kept: Sequence[Wording]) -> int | None:
     """The place of the first kept one that says the same; None when none does."""
+    mine = said.distinct
     for place, other in enumerate(kept):
-        if says_the_same(said, other):
+        # Nearly all differ in a word, and that is told fastest.
+        if (mine <= other.distinct or other.distinct <= mine) and says_the_same(said, other):
             return place
     return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from sleep_runtime.core.note import Note, NoteStatus
@@ -15,6 +16,7 @@ from sleep_runtime.present.segments import Place, View
 
 # Python objects of one note, beside its texts. Measured, see the benchmark.
 _NOTE_BYTES = 3500
+LOOKED_AT = 20
 
 
 class Held(NamedTuple):
@@ -44,7 +46,7 @@ class NoteCache:
         return self._bytes
 
     def get(self, places: Sequence[Place]) -> dict[str, Held]:
-        """The notes at these places, by id. One that changed or went meanwhile is left out."""
+        """The notes at these places, by id. One that went meanwhile is left out."""
         asked = {place.segment.ids[place.at]: place for place in places}
         found: dict[str, Held] = {}
         with self._lock:
@@ -76,11 +78,11 @@ class NoteCache:
 
 
 def _is_at(note: Note, place: Place) -> bool:
-    """What a reader may see, the ledger decides: newest, active, of this scope and revision."""
+    """What a reader may see, the ledger decides. A revision of this moment is shown as it is."""
     segment, at = place
     return (
         note.scope == segment.scope
-        and note.revision == segment.revisions[at]
+        and note.revision >= segment.revisions[at]
         and note.status is NoteStatus.ACTIVE
     )
 
@@ -95,28 +97,38 @@ Fetch = Callable[[Sequence[Place]], Mapping[str, Held]]
 
 
 def take(
-    ranked: Sequence[tuple[int, float]], view: View, fetch: Fetch, *, scope: Scope, k: int
+    ranked: Iterator[tuple[int, float]],
+    view: View,
+    fetch: Fetch,
+    *,
+    lineage: Sequence[Scope],
+    k: int,
 ) -> list[ScoredNote]:
-    """The first ``k`` of a ranking as notes, near-duplicates shown once."""
-    kept = Kept(scope, k)
+    """The first ``k`` of a ranking as notes, near-duplicates shown once.
+
+    Looks at no more than ``LOOKED_AT`` times as many.
+    """
+    kept = Kept(lineage, k)
     # Few fold, so nearly always the first page is all that is read.
     page = k + max(2, k // 8)
-    for start in range(0, len(ranked), page):
-        part = [(view.place(at), score) for at, score in ranked[start : start + page]]
+    for _ in range(LOOKED_AT):
+        part = [(view.place(at), score) for at, score in islice(ranked, page)]
         notes = fetch([place for place, _ in part])
         for place, score in part:
             if (held := notes.get(place.segment.ids[place.at])) is not None:
                 kept.add(held, score)
             if kept.full:
-                return kept.notes()
+                break
+        if kept.full or len(part) < page:
+            break
     return kept.notes()
 
 
 class Kept:
     """What is shown so far, best first. Of two that say the same the nearer scope's is shown."""
 
-    def __init__(self, scope: Scope, k: int) -> None:
-        self._rank = {each: place for place, each in enumerate(scope.lineage())}
+    def __init__(self, lineage: Sequence[Scope], k: int) -> None:
+        self._rank = {each: place for place, each in enumerate(lineage)}
         self._k = k
         self._held: list[Held] = []
         self._wordings: list[Wording] = []

@@ -19,8 +19,9 @@ from sleep_runtime.core.errors import StoreError
 from sleep_runtime.core.ports import Hit, LedgerReader
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.present.away import Away
+from sleep_runtime.present.cache import Scoped
 from sleep_runtime.present.scopes import Scopes
-from sleep_runtime.present.segments import Floats, Scoped, Segment, View
+from sleep_runtime.present.segments import Floats, Segment, View
 from sleep_runtime.present.vectors import NoteVectors
 from sleep_runtime.telemetry.events import LogEvent
 from sleep_runtime.telemetry.log import get_logger

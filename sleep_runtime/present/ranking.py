@@ -8,6 +8,7 @@ exact over the cosines that are given.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ from sleep_runtime.present.segments import UNKNOWN, Floats, View
 TIE = 3
 
 Places = npt.NDArray[np.intp]
+Ranked = Iterator[tuple[int, float]]
+"""Places of a view with their scores, best first."""
 
 
 class Asked(NamedTuple):
@@ -39,16 +42,14 @@ def window(k: int) -> int:
     return max(WINDOW, k)
 
 
-def by_relevance(
-    view: View, asked: Asked, cosines: Floats | None, *, k: int
-) -> list[tuple[int, float]]:
-    """At least the best ``k`` places of the view with their scores, best first, as far as there are.
+def by_relevance(view: View, asked: Asked, cosines: Floats | None, *, k: int) -> Ranked:
+    """Places of the view with their scores, best first; the first ``k`` are found fastest.
 
     ``cosines`` is None when no query vector could be made: words and facets decide alone. A note
     whose cosine is ``UNKNOWN`` is a candidate only by its words or facets.
     """
     if not view.size:
-        return []
+        return iter(())
     lexical = view.lexical(asked.keys)
     facets = view.facets(asked.words)
     places = _candidates(view, cosines, lexical, facets)
@@ -56,10 +57,10 @@ def by_relevance(
     return _best(view, places, fuse(orders, window(k)), k)
 
 
-def by_confidence(view: View, *, k: int) -> list[tuple[int, float]]:
-    """The best places when nothing was asked; the confidence is the score."""
+def by_confidence(view: View, *, k: int) -> Ranked:
+    """The same when nothing was asked; the confidence is the score."""
     if not view.size:
-        return []
+        return iter(())
     hidden = view.hidden()
     places = np.arange(view.size) if hidden is None else np.flatnonzero(~hidden)
     return _best(view, places, view.confidences(places), k)
@@ -69,14 +70,13 @@ def _candidates(
     view: View, cosines: Floats | None, lexical: Scores, facets: Scores | None
 ) -> Places:
     """The places that are shown and that something speaks for."""
-    spoken = np.ones(view.size, dtype=np.bool_)
-    if cosines is not None and (unknown := cosines <= UNKNOWN).any():
-        spoken = ~unknown | (lexical > 0)
-        if facets is not None:
-            spoken |= facets > 0
-    if (hidden := view.hidden()) is not None:
-        spoken &= ~hidden
-    return np.flatnonzero(spoken)
+    hidden = view.hidden()
+    if cosines is None or cosines.min() > UNKNOWN:
+        return np.arange(view.size) if hidden is None else np.flatnonzero(~hidden)
+    spoken = (cosines > UNKNOWN) | (lexical > 0)
+    if facets is not None:
+        spoken |= facets > 0
+    return np.flatnonzero(spoken if hidden is None else spoken & ~hidden)
 
 
 def _orders(
@@ -94,13 +94,21 @@ def _orders(
     return orders
 
 
-def _best(view: View, places: Places, scores: Fused, k: int) -> list[tuple[int, float]]:
-    """The best, a few more than ``k`` for those that fold, in one order for equal input."""
-    wanted = 2 * k
-    if len(places) > wanted:
-        floor = np.partition(scores, len(scores) - wanted)[len(scores) - wanted]
-        inside = np.flatnonzero(scores >= floor)
-        places, scores = places[inside], scores[inside]
+def _best(view: View, places: Places, scores: Fused, k: int) -> Ranked:
+    """In one order for equal input. The best come first, the rest is ordered when it is needed."""
+    wanted = 2 * k  # a few more, for those that fold
+    if len(places) <= wanted:
+        yield from _ordered(view, places, scores)
+        return
+    floor = np.partition(scores, len(scores) - wanted)[len(scores) - wanted]
+    inside = scores >= floor
+    yield from _ordered(view, places[inside], scores[inside])
+    yield from _ordered(view, places[~inside], scores[~inside])
+
+
+def _ordered(view: View, places: Places, scores: Fused) -> Ranked:
     # Stable: what is equal by then stays in the order of the view, nearest scope first, then id.
-    order = np.lexsort((-view.since(places), -view.confidences(places), -scores))
-    return list(zip(places[order].tolist(), scores[order].tolist(), strict=True))
+    order = np.lexsort(
+        (view.order(places), -view.since(places), -view.confidences(places), -scores)
+    )
+    return zip(places[order].tolist(), scores[order].tolist(), strict=True)

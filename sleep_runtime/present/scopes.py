@@ -8,15 +8,16 @@ changed.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TypeGuard
 
 from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.ports import LedgerReader, SegmentRow
 from sleep_runtime.core.scope import Scope
+from sleep_runtime.present.cache import Scoped, SegmentCache
 from sleep_runtime.present.rows import rows_of
-from sleep_runtime.present.segments import Scoped, Segment, SegmentCache
+from sleep_runtime.present.segments import Segment
 from sleep_runtime.present.vectors import EmbedBudget, NoteVectors
 from sleep_runtime.telemetry.events import LogEvent
 from sleep_runtime.telemetry.log import get_logger
@@ -47,9 +48,8 @@ class Scopes:
         # A new night must not start a build of one scope in every thread.
         self._building = tuple(threading.Lock() for _ in range(_LOCKS))
 
-    def lineage(self, scope: Scope, budget: EmbedBudget) -> list[Scoped]:
-        """What a reader at ``scope`` sees, nearest first, as of now."""
-        lineage = scope.lineage()
+    def of(self, lineage: Sequence[Scope], budget: EmbedBudget) -> list[Scoped]:
+        """What these scopes hold now, in their order; those that never had a note are left out."""
         versions = self._reader.versions(lineage)
         return [self._of(each, versions[each], budget) for each in lineage if versions[each]]
 
@@ -63,9 +63,7 @@ class Scopes:
             self.cache.put(made)
         return made
 
-    def _make(
-        self, scope: Scope, version: int, held: Scoped | None, budget: EmbedBudget
-    ) -> Scoped:
+    def _make(self, scope: Scope, version: int, held: Scoped | None, budget: EmbedBudget) -> Scoped:
         if held is not None and held.indexed and (made := self._renew(held, version, budget)):
             return made
         rows = self._reader.segment(scope, limit=self._exact_limit + 1)

@@ -16,10 +16,11 @@ from sleep_runtime.core.errors import InvalidInput
 from sleep_runtime.core.note import Note
 from sleep_runtime.core.ports import Embedder, LedgerReader, ScoredNote
 from sleep_runtime.core.scope import Scope
+from sleep_runtime.present.cache import Scoped
 from sleep_runtime.present.fold import wording
 from sleep_runtime.present.hits import Held, NoteCache, take
 from sleep_runtime.present.neighbours import IndexQuery, Neighbours
-from sleep_runtime.present.ranking import Asked, by_confidence, by_relevance, window
+from sleep_runtime.present.ranking import Asked, Ranked, by_confidence, by_relevance, window
 from sleep_runtime.present.rows import row_of, rows_of
 from sleep_runtime.present.scopes import Scopes
 from sleep_runtime.present.segments import UNKNOWN, Floats, Place, Segment, View
@@ -103,23 +104,26 @@ class Searcher:
             notes = self._reader.notes(scope.lineage(), as_of=as_of)
             shown = visible(notes, scope, as_of=as_of, include_superseded=include_superseded)
             return self._scan(scope, shown, query, k)
-        scoped = self._scopes.lineage(scope, self._vectors.budget())
+        lineage = scope.lineage()
+        scoped = self._scopes.of(lineage, self._vectors.budget())
         view = View([segment for each in scoped for segment in each.segments])
-        ranked = by_confidence(view, k=k)
-        if query.strip() and view.size:
-            vector = self._vectors.query(query)
-            cosines = None if vector is None else view.cosines(vector)
-            large = [each for each in scoped if each.indexed]
-            if vector is not None and cosines is not None and large:
-                self._neighbours.fill(large, view, vector, cosines, window=window(k))
-            ranked = by_relevance(view, Asked.of(query), cosines, k=k)
-        return take(ranked, view, self._notes.get, scope=scope, k=k)
+        ranked = self._rank(view, query, scoped, k) if query.strip() else by_confidence(view, k=k)
+        return take(ranked, view, self._notes.get, lineage=lineage, k=k)
+
+    def _rank(self, view: View, query: str, scoped: Sequence[Scoped], k: int) -> Ranked:
+        if not view.size:
+            return iter(())  # without asking the model
+        vector = self._vectors.query(query)
+        if vector is None:
+            return by_relevance(view, Asked.of(query), None, k=k)
+        cosines = view.cosines(vector)
+        if large := [each for each in scoped if each.indexed]:
+            self._neighbours.fill(large, view, vector, cosines, window=window(k))
+        return by_relevance(view, Asked.of(query), cosines, k=k)
 
     # ------------------------------------------------------------------ without cache
 
-    def _scan(
-        self, scope: Scope, notes: Sequence[Note], query: str, k: int
-    ) -> list[ScoredNote]:
+    def _scan(self, scope: Scope, notes: Sequence[Note], query: str, k: int) -> list[ScoredNote]:
         """Exact and kept nowhere; vectors are read a page at a time."""
         held = {note.id: note for note in notes}
         by_scope = [(each, [n for n in notes if n.scope == each]) for each in scope.lineage()]
@@ -137,16 +141,17 @@ class Searcher:
             ordered = [note for _, of in by_scope for note in of]
             cosines = None if vector is None else self._cosines(ordered, vector)
             ranked = by_relevance(view, Asked.of(query), cosines, k=k)
-        return take(ranked, view, fetch, scope=scope, k=k)
+        return take(ranked, view, fetch, lineage=scope.lineage(), k=k)
 
     def _cosines(self, notes: Sequence[Note], vector: Floats) -> Floats:
         budget: EmbedBudget = self._vectors.budget()
-        made = np.zeros(len(notes), dtype=np.float32)
+        made: Floats = np.zeros(len(notes), dtype=np.float32)
         for start in range(0, len(notes), PAGE):
             rows = rows_of(notes[start : start + PAGE], self._reader)
             matrix, _ = self._vectors.rows(rows, budget)
             np.vecdot(matrix, vector, out=made[start : start + len(rows)])
-        return np.nan_to_num(made, copy=False, nan=UNKNOWN)
+        made[np.isnan(made)] = UNKNOWN
+        return made
 
 
 def _check(query: str, k: int, as_of: datetime | None) -> None:

@@ -7,11 +7,9 @@ night of one scope makes one segment anew, whoever reads it, and nobody else not
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +25,6 @@ NO_VECTORS: Floats = np.zeros((0, 0), dtype=np.float32)
 UNKNOWN = np.float32(-2.0)
 """The cosine of a note whose cosine nobody computed: below every real one."""
 # Python objects of one segment and one note, beside their arrays. Measured, see the benchmark.
-_SCOPE_BYTES = 400
 _SEGMENT_BYTES = 2600
 _NOTE_BYTES = 330
 
@@ -120,9 +117,7 @@ class Segment:
 def searchable(row: SegmentRow) -> str:
     """Everything of a note that a query's words are looked up in."""
     about = row.about.values()
-    return " ".join(
-        [row.statement, row.subject, row.aspect, row.value, row.applies_when, *about]
-    )
+    return " ".join([row.statement, row.subject, row.aspect, row.value, row.applies_when, *about])
 
 
 def _facets(rows: Sequence[SegmentRow]) -> dict[str, list[tuple[frozenset[str], list[int]]]]:
@@ -152,7 +147,8 @@ def _slots(rows: Sequence[SegmentRow]) -> dict[int, list[int]]:
 class View:
     """What one reader sees of some segments, given nearest first. Made for one query.
 
-    Without ``hiding`` a note is shown though a nearer one answers its question. Arrays have a number a note, in the order of the segments.
+    Without ``hiding`` a note is shown though a nearer one answers its question. Arrays have a
+    number a note, in the order of the segments.
     """
 
     def __init__(self, segments: Sequence[Segment], *, hiding: bool = True) -> None:
@@ -183,14 +179,15 @@ class View:
         made = np.full(self.size, UNKNOWN, dtype=np.float32)
         for segment, part in self._parts(made):
             segment.cosines(vector, part)
-        return np.nan_to_num(made, copy=False, nan=UNKNOWN)
+        made[np.isnan(made)] = UNKNOWN
+        return made
 
     def lexical(self, asked: Sequence[int]) -> Scores:
         """The BM25 score of each note. A word is as rare as it is among the notes shown."""
         made = np.zeros(self.size, dtype=np.float32)
         if not asked:
             return made
-        distinct = np.unique(np.array(asked, dtype=np.int64))
+        distinct = np.array(sorted(set(asked)), dtype=np.int64)
         found = [segment.postings.find(distinct) for segment in self.segments]
         having = [
             segment.postings.frequencies(at, mask)
@@ -213,6 +210,17 @@ class View:
     def since(self, places: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
         return np.concatenate([segment.since for segment in self.segments])[places]
 
+    def order(self, places: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+        """Where each place comes by nearness and id, whether or not its scope is in two parts."""
+        if len({segment.scope for segment in self.segments}) == len(self.segments):
+            return places
+        parts = {scope: n for n, scope in enumerate(dict.fromkeys(s.scope for s in self.segments))}
+        names = [self.place(at) for at in places.tolist()]
+        keys = [(parts[one.scope], one.ids[at]) for one, at in names]
+        made = np.empty(len(places), dtype=np.intp)
+        made[sorted(range(len(keys)), key=keys.__getitem__)] = np.arange(len(places))
+        return made
+
     def begin(self, segment: Segment) -> int:
         """Where the notes of a segment begin."""
         return self._begins[self.segments.index(segment)]
@@ -227,67 +235,3 @@ class View:
             (segment, whole[begin : begin + segment.held])
             for segment, begin in zip(self.segments, self._begins, strict=False)
         ]
-
-
-@dataclass(frozen=True)
-class Scoped:
-    """All active notes of one scope at one version of it.
-
-    ``indexed``: the first segment holds no vectors, the index does; a second one then holds what
-    changed since the first was made. ``foreign``: none of them has a vector of
-    the searcher's model, so that the index has nothing of use. ``whole`` is False while some notes
-    wait for their vectors.
-    """
-
-    scope: Scope
-    version: int
-    segments: tuple[Segment, ...] = ()
-    indexed: bool = False
-    foreign: bool = False
-    whole: bool = True
-
-    @property
-    def nbytes(self) -> int:
-        """About what it takes in memory."""
-        return _SCOPE_BYTES + sum(segment.nbytes for segment in self.segments)
-
-
-class SegmentCache:
-    """The scopes that were read last, as many as fit into ``max_bytes``.
-
-    The newest is kept even if it alone is over the bound. Thread-safe.
-    """
-
-    def __init__(self, *, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._kept: OrderedDict[Scope, Scoped] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    @property
-    def nbytes(self) -> int:
-        """About what everything that is held takes."""
-        return self._bytes
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def get(self, scope: Scope) -> Scoped | None:
-        """What is held of a scope, of whatever version."""
-        with self._lock:
-            held = self._kept.get(scope)
-            if held is not None:
-                self._kept.move_to_end(scope)
-            return held
-
-    def put(self, scoped: Scoped) -> None:
-        with self._lock:
-            self._take_out(scoped.scope)
-            self._kept[scoped.scope] = scoped
-            self._bytes += scoped.nbytes
-            while len(self._kept) > 1 and self._bytes > self._max_bytes:
-                self._take_out(next(iter(self._kept)))
-
-    def _take_out(self, scope: Scope) -> None:
-        if (old := self._kept.pop(scope, None)) is not None:
-            self._bytes -= old.nbytes

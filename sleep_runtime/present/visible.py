@@ -21,6 +21,8 @@ Slot = tuple[tuple[tuple[str, str], ...], str, str, str]
 
 def canonical(text: str) -> str:
     """Text as it is compared: case, width, punctuation and spacing do not count."""
+    if not text:
+        return ""
     folded = text if text.isascii() else unicodedata.normalize("NFKC", text)
     return " ".join(_ALPHANUMERIC.findall(folded.casefold()))
 

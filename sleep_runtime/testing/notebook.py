@@ -10,11 +10,18 @@ from typing import Any, cast
 
 from sleep_runtime.core.note import Note, NoteStatus, Support
 from sleep_runtime.core.observation import Claim, NoteKind
-from sleep_runtime.core.ports import Embedder, LedgerReader, LedgerWriter, Mark, NoteVector, SegmentRow
+from sleep_runtime.core.ports import (
+    Embedder,
+    LedgerReader,
+    LedgerWriter,
+    Mark,
+    NoteVector,
+    SegmentRow,
+)
 from sleep_runtime.core.scope import Scope
+from sleep_runtime.present.rows import row_of
 
 MORNING = datetime(2026, 11, 22, 6, tzinfo=UTC)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def make_note(
@@ -134,14 +141,14 @@ class Notebook:
                 for note in newest
                 if note.scope == scope and note.status is NoteStatus.ACTIVE and note.id > after
             ]
-            return [
-                segment_row(note, self._vectors.get(note.id), vectors=vectors)
-                for note in shown[:limit]
-            ]
+            rows = [row_of(note, self._vectors.get(note.id)) for note in shown[:limit]]
+        return rows if vectors else [row._replace(vector=b"") for row in rows]
 
     def active(self, scope: Scope) -> dict[str, int]:
-        rows = self.segment(scope, limit=len(self._revisions), vectors=False)
-        return {row.note_id: row.revision for row in rows}
+        with self._lock:
+            newest = [chain[-1] for _, chain in sorted(self._revisions.items())]
+        shown = [n for n in newest if n.scope == scope and n.status is NoteStatus.ACTIVE]
+        return {note.id: note.revision for note in shown}
 
     def note(self, note_id: str) -> Note | None:
         with self._lock:
@@ -188,26 +195,6 @@ class Notebook:
                 if vector.note_id in self._revisions:
                     self._vectors[vector.note_id] = vector
                     self._versions[self._revisions[vector.note_id][-1].scope] += 1
-
-
-def segment_row(note: Note, vector: NoteVector | None, *, vectors: bool = True) -> SegmentRow:
-    """A note as it is searched; a vector of a later wording is none."""
-    claim = note.claim
-    held = vector if vector is not None and vector.revision <= note.revision else None
-    return SegmentRow(
-        note_id=note.id,
-        revision=note.revision,
-        statement=claim.statement,
-        subject=claim.subject,
-        aspect=claim.aspect,
-        value=claim.value,
-        applies_when=claim.applies_when,
-        about=claim.about,
-        confidence=note.confidence,
-        since_us=(note.valid_from - _EPOCH) // timedelta(microseconds=1),
-        model=held.model if held else "",
-        vector=held.vector if held and vectors else b"",
-    )
 
 
 def _vector(note: Note, embedder: Embedder) -> NoteVector:

@@ -17,8 +17,8 @@ from sleep_runtime.core.ports import Hit, NoteVector, SegmentRow
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.present.ranking import Asked, by_confidence, by_relevance
 from sleep_runtime.present.rows import row_of
-from sleep_runtime.present.segments import Segment, View
 from sleep_runtime.present.search import Searcher
+from sleep_runtime.present.segments import Segment, View
 from sleep_runtime.present.visible import canonical, slot, visible
 from sleep_runtime.stores.projector import Projector
 from sleep_runtime.testing.embedder import HashEmbedder
@@ -176,7 +176,7 @@ def test_ties_go_to_confidence_then_recency_then_nearness_then_id() -> None:
     for order in (notes, notes[::-1]):
         assert _ranked(order, "zulu") == ["a", "b", "c", "d", "e"]
         view = _view(order)
-        first, _ = by_confidence(view, k=1)[0]
+        first, _ = next(by_confidence(view, k=1))
         assert view.place(first).segment.ids[view.place(first).at] == "a"
 
 

@@ -6,9 +6,10 @@ are those of ``schema``; a test holds that both see the same.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+
+from pydantic_core import from_json
 
 from sleep_runtime.core.note import Note, NoteStatus
 from sleep_runtime.core.ports import NoteVector, SegmentRow
@@ -27,6 +28,7 @@ ORDER BY w.note_id LIMIT ?
 """
 _WITH_VECTORS = _SEGMENT.format(vector="v.vector")
 _WITHOUT_VECTORS = _SEGMENT.format(vector="NULL")
+_VERSIONS = "SELECT scope, version FROM scope_versions WHERE scope IN ({places})"
 _VECTORS = """
 SELECT note_id, revision, model, vector FROM note_vectors
 WHERE note_id IN ({places}) ORDER BY note_id
@@ -43,7 +45,7 @@ WHERE w.note_id IN ({places}) ORDER BY w.note_id
 
 def versions(connection: sqlite3.Connection, scopes: Sequence[Scope]) -> dict[Scope, int]:
     """The version of each of these scopes, 0 where nothing was ever bumped."""
-    asked = f"SELECT scope, version FROM scope_versions WHERE scope IN ({_places(scopes)})"
+    asked = _VERSIONS.format(places=_places(scopes))
     found = dict(connection.execute(asked, [str(scope) for scope in scopes]).fetchall())
     return {scope: found.get(str(scope), 0) for scope in scopes}
 
@@ -90,10 +92,10 @@ def _notes(connection: sqlite3.Connection, note_ids: Sequence[str]) -> Iterator[
         yield Note(
             id=row[0],
             scope=row[1],
-            claim=json.loads(row[2]),
+            claim=from_json(row[2]),
             status=NoteStatus(row[3]),
             confidence=row[4],
-            support=json.loads(row[5]),
+            support=from_json(row[5]),
             trust=row[6],
             helpful=row[7],
             harmful=row[8],
@@ -102,7 +104,7 @@ def _notes(connection: sqlite3.Connection, note_ids: Sequence[str]) -> Iterator[
             recorded_at=from_us(row[11]),
             superseded_by=row[12],
             revision=row[13],
-            evidence=tuple(json.loads(row[14])),
+            evidence=tuple(from_json(row[14])),
             reason=row[15],
         )
 
@@ -116,7 +118,7 @@ def _segment_row(
     model: str | None,
     vector: bytes | None,
 ) -> SegmentRow:
-    said = json.loads(claim)
+    said = from_json(claim)
     return SegmentRow(
         note_id,
         revision,
