@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TypeGuard
 
+from sleep_runtime.core.errors import StoreBusy
 from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.ports import LedgerReader, SegmentRow
 from sleep_runtime.core.scope import Scope
@@ -26,6 +27,7 @@ PAGE = 5000
 # Of a large scope so much may have changed before it is read again whole.
 FRESH_SHARE = 0.2
 FRESH_LEAST = 500
+BUILD_TIMEOUT_S = 30.0
 _LOCKS = 64
 
 log = get_logger(__name__)
@@ -56,11 +58,16 @@ class Scopes:
     def _of(self, scope: Scope, version: int, budget: EmbedBudget) -> Scoped:
         if _serves(held := self.cache.get(scope), version):
             return held
-        with self._building[hash(scope) % _LOCKS]:
+        building = self._building[hash(scope) % _LOCKS]
+        if not building.acquire(timeout=BUILD_TIMEOUT_S):
+            raise StoreBusy(f"{scope} is still being read", field="scope", mend="ask again")
+        try:
             if _serves(held := self.cache.get(scope), version):
                 return held
             made = self._make(scope, version, held, budget)
             self.cache.put(made)
+        finally:
+            building.release()
         return made
 
     def _make(self, scope: Scope, version: int, held: Scoped | None, budget: EmbedBudget) -> Scoped:

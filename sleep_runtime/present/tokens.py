@@ -16,6 +16,7 @@ they count the whole as well, and what they return is within the budget by the c
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
@@ -73,14 +74,18 @@ class CountedTokens:
 
 def _vocabulary(name: str) -> Callable[[str], int]:
     try:
-        import bpe_openai
-    except ModuleNotFoundError as error:
+        with warnings.catch_warnings():
+            # The package reads its data in a way that later Pythons warn of.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import bpe_openai
+
+            encoding = bpe_openai.get_encoding(name)
+    except ImportError as error:
         raise InvalidConfig(
             f"{name} needs the package bpe-openai, which is not installed",
             field=_FIELD,
-            mend="pip install 'sleep-runtime[bench]', or use estimate",
+            mend=f"pip install bpe-openai, or use {ESTIMATE}",
         ) from error
-    encoding = bpe_openai.get_encoding(name)
     return partial(_length, encoding.encode_ordinary)  # no text is a special token of ours
 
 

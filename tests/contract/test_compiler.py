@@ -45,7 +45,8 @@ class TestCounted(CompilerContract):
 
     @pytest.fixture(params=[BudgetCompiler, MarkdownCompiler])
     def compiler(self, request: pytest.FixtureRequest, counted: str) -> Compiler:
-        made: Compiler = request.param(make_counter(counted))
+        self.counter = make_counter(counted)
+        made: Compiler = request.param(self.counter)
         return made
 
 
