@@ -10,6 +10,7 @@ segments could not be compared otherwise.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -99,9 +100,21 @@ class Postings:
 
     def add(self, found: Found, idf: Sequence[float], into: Scores) -> None:
         """Add to each text what the asked words it has weigh."""
-        for begin, end, weight in zip(found.begins, found.ends, idf, strict=True):
-            if end > begin:
-                into[self.places[begin:end]] += np.float32(weight) * self.weights[begin:end]
+        spans = [
+            (slice(begin, end), weight)
+            for begin, end, weight in zip(found.begins, found.ends, idf, strict=True)
+            if end > begin
+        ]
+        if not spans:
+            return
+        # All words at once: one pass over what they have together, not three for each.
+        places = np.concatenate([self.places[span] for span, _ in spans])
+        weights = np.concatenate([self.weights[span] for span, _ in spans])
+        weights *= np.repeat(
+            np.array([weight for _, weight in spans], dtype=np.float32),
+            [span.stop - span.start for span, _ in spans],
+        )
+        into += np.bincount(places, weights, minlength=len(into)).astype(np.float32)
 
 
 def _changes(*columns: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
@@ -115,4 +128,4 @@ def _changes(*columns: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
 
 def idf(texts: int, having: int) -> float:
     """The weight of a word that ``having`` of ``texts`` texts have. Never negative."""
-    return float(np.log1p((texts - having + 0.5) / (having + 0.5)))
+    return math.log1p((texts - having + 0.5) / (having + 0.5))

@@ -7,10 +7,12 @@ night of one scope makes one segment anew, whoever reads it, and nobody else not
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from copy import copy
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +29,10 @@ UNKNOWN = np.float32(-2.0)
 # Python objects of one segment and one note, beside their arrays. Measured, see the benchmark.
 _SEGMENT_BYTES = 2600
 _NOTE_BYTES = 330
+
+
+# As many slots are compared faster than looked up.
+_QUICK_SLOTS = 32
 
 
 class Place(NamedTuple):
@@ -56,6 +62,7 @@ class Segment:
         self.dead: Mask | None = None
         self._facets = _facets(rows)
         self._slots = _slots(rows)
+        self._hidden: WeakKeyDictionary[Segment, list[int]] | None = None
 
     @property
     def held(self) -> int:
@@ -88,18 +95,27 @@ class Segment:
     def shown(self, nearer: Sequence[Segment]) -> Mask | None:
         """Which notes no note of a nearer scope hides by answering the same slot; None: all."""
         hidden = [
-            place
-            for other in nearer
-            if other.scope != self.scope
-            for key in self._slots.keys() & other._slots.keys()  # noqa: SLF001 - another of its kind
-            if other.answers(key)
-            for place in self._slots[key]
+            place for other in nearer if other.scope != self.scope for place in other.hides(self)
         ]
         if not hidden:
             return None if self.dead is None else ~self.dead
         mask = np.ones(self.held, dtype=np.bool_) if self.dead is None else ~self.dead
         mask[hidden] = False
         return mask
+
+    def hides(self, wider: Segment) -> list[int]:
+        """The places of the notes of a wider scope whose slots are answered here."""
+        if min(len(self._slots), len(wider._slots)) <= _QUICK_SLOTS:
+            return self._hides(wider)
+        # Every reader of the team asks the same of team and organisation.
+        remembered = self._hidden = self._hidden or WeakKeyDictionary()
+        if (known := remembered.get(wider)) is None:
+            known = remembered[wider] = self._hides(wider)
+        return known
+
+    def _hides(self, wider: Segment) -> list[int]:
+        both = self._slots.keys() & wider._slots.keys()
+        return [place for key in both if self.answers(key) for place in wider._slots[key]]
 
     def answers(self, key: int) -> bool:
         """Whether a note that is still there answers this slot."""
@@ -109,6 +125,7 @@ class Segment:
     def without(self, places: Sequence[int]) -> Segment:
         """The same notes, those at ``places`` gone. Shares everything else."""
         made = copy(self)
+        made._hidden = None  # noqa: SLF001 - another of its kind
         made.dead = np.zeros(self.held, dtype=np.bool_) if self.dead is None else self.dead.copy()
         made.dead[list(places)] = True
         return made
@@ -227,7 +244,7 @@ class View:
 
     def place(self, at: int) -> Place:
         """The note at a place of the view."""
-        number = next(n for n in range(len(self.segments)) if at < self._begins[n + 1])
+        number = bisect_right(self._begins, at) - 1
         return Place(self.segments[number], at - self._begins[number])
 
     def _parts(self, whole: Floats) -> list[tuple[Segment, Floats]]:
