@@ -15,7 +15,7 @@ from sleep_runtime.present.fold import Wording, folds_into, wording
 from sleep_runtime.present.segments import Place, View
 
 # Python objects of one note, beside its texts. Measured, see the benchmark.
-_NOTE_BYTES = 3500
+_NOTE_BYTES = 5200
 LOOKED_AT = 20
 
 
