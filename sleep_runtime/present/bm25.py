@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,7 +45,30 @@ def words(text: str) -> list[str]:
 
 def keys(text: str) -> list[int]:
     """The words of a text that are looked up, as 64-bit numbers: good within one process only."""
-    return [hash(word) for word in words(text) if word not in _STOP]
+    return [key for word in words(text) if (key := _key(word))]
+
+
+@lru_cache(maxsize=1 << 15)
+def _key(word: str) -> int:
+    """The number a word is looked up by; 0 for one that is not."""
+    return 0 if word in _STOP else hash(stem(word))
+
+
+def stem(word: str) -> str:
+    """A word without the common endings of English: *dates*, *dated* and *dating* are *dat*.
+
+    Harman's S-stemmer (1991) and three endings more. Words of other languages lose a letter now
+    and then, the same one in a note and in a query.
+    """
+    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us")):
+        word = f"{word[:-3]}y" if word.endswith("ies") else word[:-1]
+    for ending in ("ing", "ed"):
+        if len(word) > len(ending) + 2 and word.endswith(ending):
+            word = word.removesuffix(ending)
+            break
+    if len(word) > 3 and word.endswith("e"):
+        word = word[:-1]
+    return word[:-1] if len(word) > 4 and word[-1] == word[-2] else word
 
 
 class Found(NamedTuple):

@@ -3,6 +3,10 @@
 Cormack, Clarke and Buettcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank
 Learning Methods" (SIGIR 2009): a note gets ``1 / (C + rank)`` from each order. Scores of different
 kinds are thus never added up, and no weight has to be found between a cosine and a BM25 score.
+
+They chose C = 60 for runs over a million documents. A scope has tens of notes: at 60 the first and
+the twentieth are the same to a reader of scores, and what is first by meaning loses to what is
+middling in every order. 2 was best on the development banks (decision 0018).
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-C = 20
+C = 2
 WINDOW = 100
 
 Values = npt.NDArray[np.float32]

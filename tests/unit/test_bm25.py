@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sleep_runtime.present.bm25 import K1, USUAL_WORDS, B, Postings, idf, keys, words
+from sleep_runtime.present.bm25 import K1, USUAL_WORDS, B, Postings, idf, keys, stem, words
 
 TERMS = ("ebitda", "waterfall", "dates", "deck", "quarter", "year", "margin", "branch", "deploy")
 
@@ -99,3 +99,20 @@ def test_nothing_indexed_and_nothing_found() -> None:
 def test_weights_are_never_negative() -> None:
     assert idf(10, 10) > 0
     assert idf(10, 1) > idf(10, 9)
+
+
+def test_forms_of_a_word_are_one_word() -> None:
+    for forms in (
+        ("date", "dates", "dated", "dating"),
+        ("test", "tests", "tested", "testing"),
+        ("policy", "policies"),
+        ("plan", "plans", "planned", "planning"),
+    ):
+        assert len({stem(form) for form in forms}) == 1, forms
+    for word in ("bus", "class", "red", "ring", "x", ""):
+        assert stem(word) in (word, word[:-1])
+
+
+def test_question_words_are_not_looked_up() -> None:
+    assert keys("how should we use the") == []
+    assert len(keys("how do we date a deck")) == 2
