@@ -46,6 +46,9 @@ class HttpSettings(_Section):
     max_body_bytes: int = Field(
         default=16 * 1024 * 1024, gt=0, description="largest request body, after decompression"
     )
+    body_timeout_s: float = Field(
+        default=10.0, gt=0, description="longest that the body of one request may take to come"
+    )
     max_ongoing_requests: int = Field(
         default=64, gt=0, description="requests one replica works on at a time"
     )
@@ -66,6 +69,9 @@ class JournalSettings(_Section):
     max_batch: int = Field(default=512, gt=0, description="events made durable by one fsync")
     max_pending: int = Field(
         default=20_000, gt=0, description="events that may wait for the disk; more are refused"
+    )
+    max_pending_bytes: int = Field(
+        default=256 * 2**20, gt=0, description="the same, in bytes of their JSON"
     )
 
 

@@ -6,8 +6,10 @@ idle pool is given away) and one under a condition, in alternating order:
 
 - ``null``: off as well: what the machine alone does to a ratio;
 - ``extractive``: on, with the built-in engine and a backlog that outlasts the window;
-- ``equal``: the same, with the cold processes lifted to normal priority: the control that shows
-  that harm would be seen;
+- ``unheld``: the same, but nights do not hold back while the machine is busy
+  (``pool.busy_above`` is 1): what the lowest priority alone is worth;
+- ``equal``: that, with the cold processes lifted to normal priority: the control that shows that
+  harm would be seen;
 - ``vllm``: on, with vLLM on processors; skipped, with the reason, where it is not installed.
 
 A pair in which consolidation went idle is discarded, counted, and measured again.
@@ -27,13 +29,14 @@ import pytest
 
 from benchmarks.cluster_rig import rig
 from benchmarks.harness import Results, say, show
-from benchmarks.interference.findings import Findings, rounds
-from benchmarks.interference.load import Client, program
+from benchmarks.interference.findings import UNHELD, Findings, rounds
 from benchmarks.interference.stage import SETTINGS, Stage
 from benchmarks.interference.words import write_lines
+from benchmarks.wrk import Client, program
 from sleep_runtime.testing.vllm import small_environment
 
-CONDITIONS = ("null", "extractive", "equal", "vllm")
+HELD = ("null", "extractive")
+CONDITIONS = (*HELD, *UNHELD, "vllm")
 MIN_NOTES = 200
 
 
@@ -56,8 +59,9 @@ def _vllm_settings() -> dict[str, Any]:
 
 
 def measure(options: argparse.Namespace, findings: Findings) -> None:
-    """Every condition that was asked for. vLLM works on the store the first runtime leaves."""
-    plain = [name for name in CONDITIONS if name in options.conditions and name != "vllm"]
+    """Every condition that was asked for, on the store the first runtime leaves."""
+    held = [name for name in HELD if name in options.conditions]
+    unheld = [name for name in UNHELD if name in options.conditions]
     settings: dict[str, Any] | None = None
     if "vllm" in options.conditions:
         try:
@@ -74,8 +78,12 @@ def measure(options: argparse.Namespace, findings: Findings) -> None:
             findings.notes["at first"] = stage.notes()
             if stage.notes() < MIN_NOTES:
                 raise RuntimeError(f"{stage.notes()} notes are too few to search")
-            rounds(stage, plain, options.n, findings)
+            rounds(stage, held, options.n, findings)
             findings.notes["at last"] = stage.notes()
+        if unheld:
+            with _staged(options, home, "u", **{"pool.busy_above": 1.0}) as stage:
+                stage.off()
+                rounds(stage, unheld, options.n, findings)
         if settings is not None:
             with _staged(options, home, "v", **settings) as stage:
                 stage.off()

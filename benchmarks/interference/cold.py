@@ -14,7 +14,8 @@ from typing import NamedTuple
 import psutil
 
 from benchmarks.cluster_rig import Rig
-from benchmarks.interference.pairs import Cold, Load
+from benchmarks.interference.pairs import Cold
+from benchmarks.wrk import Load
 
 _COLD = ("tier-", "engine-")
 _NS = 1e9
@@ -85,6 +86,8 @@ def set_policy(rig: Rig, policy: int) -> None:
         for tid in wrong:
             with contextlib.suppress(ProcessLookupError):  # it ended while we looked
                 os.sched_setscheduler(tid, policy, os.sched_param(0))
+                nice = 19 if policy == os.SCHED_IDLE else 0
+                os.setpriority(os.PRIO_PROCESS, tid, nice)
     check_policy(rig, policy)
     tids = [str(tid) for tid in _threads(processes(rig))]
     # It fails for a thread that ended meanwhile, after it did all others.

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from benchmarks.harness import Results, say
-from benchmarks.interference.pairs import Turn, clearly_worse, ratios, verdict
+from benchmarks.interference.pairs import LEAST_WANTED, Turn, clearly_worse, ratios, verdict
 
 LEAST_SHARE = 0.02
+UNHELD = ("unheld", "equal")
 
 
 @dataclass
@@ -29,7 +30,7 @@ class Findings:
         self.pairs.setdefault(condition, []).append(found)
         for name, value in found.items():
             self.results.add(f"{name}_{condition}", value, "on/off")
-        base = "off_vllm" if condition == "vllm" else "off"
+        base = "off" if condition in ("null", "extractive") else f"off_{condition}"
         self._keep_turn(base, off)
         self._keep_turn(base if condition == "null" else condition, on)
 
@@ -48,10 +49,10 @@ class Findings:
 
     def outcome(self) -> dict[str, Any]:
         """What the targets say of the medians, and what does not count."""
-        judged = {name: verdict(pairs) for name, pairs in self.pairs.items() if name != "equal"}
+        judged = {name: verdict(pairs) for name, pairs in self.pairs.items() if name not in UNHELD}
         found: dict[str, Any] = {"verdict": judged}
-        if {"equal", "extractive"} <= set(self.pairs):
-            seen = clearly_worse(self.pairs["equal"], self.pairs["extractive"])
+        if {"equal", "unheld"} <= set(self.pairs):
+            seen = clearly_worse(self.pairs["equal"], self.pairs["unheld"])
             found["equal_is_clearly_worse"] = seen
         return {
             **found,
@@ -100,7 +101,7 @@ def _pair(stage: Turns, condition: str, findings: Findings, *, on_first: bool) -
         nights = measured and condition != "null"
         turns[measured] = stage.turn(on=nights, equal=nights and condition == "equal")
     off, on = turns[False], turns[True]
-    why = on.idle()
+    why = on.idle(LEAST_WANTED if condition in UNHELD else 0.0)
     if not why:
         findings.keep(condition, off, on)
     return why

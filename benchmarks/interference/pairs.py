@@ -5,40 +5,16 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from benchmarks.harness import quantile
+from benchmarks.wrk import Load
 
 KINDS = ("capture", "search")
 LEAST_WANTED = 0.5
 LEAST_PAIRS = 3
 MAX_P99_RATIO, GOAL_P99_RATIO = 1.10, 1.05
 MIN_THROUGHPUT_RATIO, GOAL_THROUGHPUT_RATIO = 0.95, 0.98
-
-
-@dataclass(frozen=True)
-class Load:
-    """One window of one kind of request, as the client saw it.
-
-    ``cpu`` is the processors each process of the runtime took meanwhile, by its name.
-    """
-
-    requests: int
-    seconds: float
-    p50_ms: float
-    p99_ms: float
-    errors: int
-    client_cpu_s: float
-    cpu: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def rps(self) -> float:
-        return self.requests / self.seconds
-
-    @property
-    def client_cpu_share(self) -> float:
-        """How much of one processor the client took."""
-        return self.client_cpu_s / self.seconds
 
 
 @dataclass(frozen=True)
@@ -59,13 +35,13 @@ class Cold:
         """Processors they asked for, on average: what they got and what they missed."""
         return (self.cpu_s + self.waited_s) / self.seconds
 
-    def idle(self) -> str:
+    def idle(self, least_wanted: float) -> str:
         """Why this was not consolidation at full tilt; empty when it was."""
         if not all(self.nights):
             return f"nights under way: {self.nights[0]} before, {self.nights[1]} after"
         if self.cpu_s <= 0:
             return "the cold processes got no processor at all"
-        if self.wanted < LEAST_WANTED:
+        if self.wanted < least_wanted:
             return f"the cold processes asked for {self.wanted:.2f} processors"
         return ""
 
@@ -77,10 +53,14 @@ class Turn:
     loads: Mapping[str, Load]
     cold: Mapping[str, Cold]
 
-    def idle(self) -> str:
-        """Why the pair of this turn does not count; empty when it does."""
-        reasons = (f"{kind}: {cold.idle()}" for kind, cold in self.cold.items() if cold.idle())
-        return "; ".join(reasons)
+    def idle(self, least_wanted: float) -> str:
+        """Why the pair of this turn does not count; empty when it does.
+
+        ``least_wanted``: processors the cold processes must have asked for; those that hold back
+        ask for little.
+        """
+        found = {kind: cold.idle(least_wanted) for kind, cold in self.cold.items()}
+        return "; ".join(f"{kind}: {why}" for kind, why in found.items() if why)
 
 
 def ratios(off: Turn, on: Turn) -> dict[str, float]:

@@ -8,11 +8,11 @@ from typing import Any
 
 from benchmarks.cluster_rig import Rig
 from benchmarks.interference import cold
-from benchmarks.interference.load import CONCURRENCY, Client
-from benchmarks.interference.pairs import KINDS, Cold, Load, Turn
+from benchmarks.interference.pairs import KINDS, Cold, Turn
 from benchmarks.interference.words import lessons
 from benchmarks.trail import trail
 from benchmarks.waiting import wait_until
+from benchmarks.wrk import CONCURRENCY, Client, Load
 
 WARM_S = 1
 # The pool comes back at once when it may, and what is pending is due as soon as it is asked for.

@@ -45,7 +45,7 @@ def lessons(seed: int) -> list[dict[str, Any]]:
 
 
 def write_lines(folder: Path, seed: int) -> None:
-    """What ``load.lua`` posts: events of 1 KB shaped like the trail, and searches."""
+    """What ``wrk.lua`` posts: events of 1 KB shaped like the trail, and searches."""
     events = [json.dumps(_padded(event)) for event in trail(LINES, seed=seed)]
     (folder / "capture.lines").write_text("\n".join(events) + "\n", encoding="ascii")
     random = Random(seed)

@@ -7,11 +7,12 @@ and batches them; any other answers one after the other.
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
@@ -19,6 +20,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 from sleep_runtime.actors.gpu_memory import free_bytes
 from sleep_runtime.actors.idle import go_idle
 from sleep_runtime.actors.owners import unwrap
+from sleep_runtime.actors.pace import Pace, descendants, nothing
 from sleep_runtime.actors.whereabouts import CONTROL, Whereabouts, here
 from sleep_runtime.core.errors import EngineUnavailable, PoolAway, SleepRuntimeError
 from sleep_runtime.core.observation import Distillation, SessionInput, Usage
@@ -28,16 +30,25 @@ from sleep_runtime.telemetry.metrics import METRICS, Sample, registry, snapshot
 
 CALL_TIMEOUT_S = 1800.0
 EMBED_TIMEOUT_S = 600.0
+PIECE = 4
 Parts = tuple[Engine, Embedder]
+Item = TypeVar("Item")
 
 
 class EngineActor:
     """Answers at the lowest priority. ``make`` is called here, after the process was lowered."""
 
     def __init__(
-        self, make: Callable[[], Parts], *, gpus: float = 0.0, max_memory_bytes: int | None = None
+        self,
+        make: Callable[[], Parts],
+        *,
+        gpus: float = 0.0,
+        max_memory_bytes: int | None = None,
+        make_pace: Callable[[], Pace] | None = None,
     ) -> None:
         go_idle(max_memory_bytes)
+        pace = make_pace() if make_pace else None
+        self._breathe = pace.breathe if pace else nothing
         self._where = replace(here(), free_gpu_bytes=free_bytes() if gpus else None)
         self._problem: SleepRuntimeError | None = None
         try:
@@ -50,6 +61,12 @@ class EngineActor:
         self._together = 0
         self._stopped = ""
         self._embed_turn = threading.Lock()
+        if pace is not None and not gpus and _processes():
+            # It works in processes of its own, past any call of ours.
+            hold = threading.Thread(
+                target=pace.hold, args=(_processes, threading.Event()), name="pace", daemon=True
+            )
+            hold.start()
 
     def distil(self, sessions: Sequence[SessionInput]) -> tuple[list[Distillation], Usage]:
         return cast("tuple[list[Distillation], Usage]", self._answer("distil", sessions))
@@ -74,8 +91,15 @@ class EngineActor:
                 return getattr(engine, method)(questions), engine.usage
         with self._turn:
             before = self._engine.usage
-            answers = getattr(self._engine, method)(questions)
+            ask = getattr(self._engine, method)
+            answers = [answer for piece in self._pieces(questions) for answer in ask(piece)]
             return answers, self._engine.usage - before
+
+    def _pieces(self, work: Sequence[Item]) -> Iterator[Sequence[Item]]:
+        """The work in pieces small enough to hold back between them."""
+        for start in range(0, len(work), PIECE):
+            self._breathe()
+            yield work[start : start + PIECE]
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -91,7 +115,8 @@ class EngineActor:
 
     def embed(self, texts: Sequence[str]) -> list[bytes]:
         with self._embed_turn:
-            return self._embedder.embed(texts)
+            embed = self._embedder.embed
+            return [vector for piece in self._pieces(texts) for vector in embed(piece)]
 
     @ray.method(concurrency_group=CONTROL)
     def identity(self) -> tuple[str, str, int]:
@@ -122,6 +147,12 @@ class EngineActor:
         if self._problem is not None:
             raise self._problem
         return self._where
+
+
+def _processes() -> list[int]:
+    """What the engine has started to work in, and what that has started."""
+    own = [child.pid for child in multiprocessing.active_children() if child.pid is not None]
+    return [process for top in own for process in (top, *descendants(top))]
 
 
 class EngineLine:

@@ -25,6 +25,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from sleep_runtime.actors.cluster import ClusterLook
 from sleep_runtime.actors.engine import EngineActor, Parts
 from sleep_runtime.actors.owners import in_words
+from sleep_runtime.actors.pace import Pace
 from sleep_runtime.actors.whereabouts import Whereabouts, answering
 from sleep_runtime.core.pool import (
     IDLE_LABELS,
@@ -56,6 +57,7 @@ class PoolShape:
     max_engines: int = 1
     lanes: int = 1
     engine_memory_bytes: int | None = None
+    make_pace: Callable[[], Pace] | None = None
 
 
 @dataclass
@@ -261,7 +263,12 @@ class IdlePool:
                         placement_group=slot.group, placement_group_bundle_index=0
                     ),
                 )
-                .remote(self._make_engine, gpus=gpus, max_memory_bytes=shape.engine_memory_bytes)
+                .remote(
+                    self._make_engine,
+                    gpus=gpus,
+                    max_memory_bytes=shape.engine_memory_bytes,
+                    make_pace=shape.make_pace,
+                )
             )
         slot.starting = slot.actor.ready.remote()
         slot.enter(EnginePhase.STARTING, now_s)

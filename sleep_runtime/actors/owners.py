@@ -6,7 +6,6 @@ owner that dies is started again by Ray and opens its files; it holds nothing el
 
 from __future__ import annotations
 
-import asyncio
 import re
 import threading
 import time
@@ -16,9 +15,9 @@ from typing import Any, cast
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
+from sleep_runtime.actors.journal_line import JournalSocket
 from sleep_runtime.actors.whereabouts import Whereabouts, here
 from sleep_runtime.core.errors import SleepRuntimeError, StoreError
-from sleep_runtime.core.journal import AppendResult, JournalRow
 from sleep_runtime.core.policy import TriggerPolicy
 from sleep_runtime.core.ports import Embedder, Hit, LedgerWriter
 from sleep_runtime.core.scope import Scope
@@ -28,9 +27,8 @@ from sleep_runtime.stores.journal import SqliteJournal
 from sleep_runtime.stores.ledger import SqliteLedger, SqliteLedgerReader
 from sleep_runtime.stores.projector import Projector
 from sleep_runtime.telemetry.events import LogEvent
-from sleep_runtime.telemetry.failpoint import failpoint
 from sleep_runtime.telemetry.log import get_logger
-from sleep_runtime.telemetry.metrics import METRICS, Sample, registry, snapshot
+from sleep_runtime.telemetry.metrics import Sample, registry, snapshot
 
 # How long a dying owner may take to let go of its file before the next one gives up.
 LOCK_WAIT_S = 10.0
@@ -43,10 +41,16 @@ Prepare = Callable[[], None]
 
 
 class JournalOwner:
-    """Owns the journal file. An async shell: many appends wait here for one fsync."""
+    """Owns the journal file. Replicas reach it over a socket; Ray starts it, and asks how it is."""
 
     def __init__(
-        self, prepare: Prepare, data_dir: str, *, max_batch: int, max_pending: int
+        self,
+        prepare: Prepare,
+        data_dir: str,
+        *,
+        max_batch: int,
+        max_pending: int,
+        max_pending_bytes: int,
     ) -> None:
         prepare()
         paths = DataDir(data_dir)
@@ -54,27 +58,27 @@ class JournalOwner:
             paths.journal_path,
             max_batch=max_batch,
             max_pending=max_pending,
+            max_pending_bytes=max_pending_bytes,
             lock_wait_s=LOCK_WAIT_S,
         )
+        self._socket = JournalSocket(self._journal, paths.path)
 
-    async def append(self, rows: Sequence[JournalRow]) -> AppendResult:
-        failpoint("journal.append.before")
-        with METRICS.journal_append_seconds.time():
-            result = await asyncio.wrap_future(self._journal.submit(rows))
-        failpoint("journal.append.after")
-        return result
+    def address(self) -> str:
+        """The path of the socket that appends are sent to, on this machine."""
+        return str(self._socket.path)
 
-    async def metrics(self) -> list[Sample]:
+    def metrics(self) -> list[Sample]:
         return snapshot(registry())
 
-    async def ready(self) -> bool:
+    def ready(self) -> bool:
         return True
 
-    async def where(self) -> Whereabouts:
+    def where(self) -> Whereabouts:
         return here()
 
-    async def close(self) -> None:
-        await asyncio.to_thread(self._journal.close)
+    def close(self) -> None:
+        self._socket.close()
+        self._journal.close()
 
 
 class LedgerOwner:

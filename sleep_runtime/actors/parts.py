@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sleep_runtime.actors.heartbeat import Pulse
+from sleep_runtime.actors.pace import nothing
 from sleep_runtime.core.policy import Policy
 from sleep_runtime.core.ports import (
     Clock,
@@ -19,7 +20,10 @@ from sleep_runtime.core.ports import (
 
 @dataclass(frozen=True)
 class DriverParts:
-    """What a driver works with. ``project`` empties the outbox and returns how much it did."""
+    """What a driver works with. ``project`` empties the outbox and returns how much it did.
+
+    ``breathe`` is called between two pieces of work, and returns when the next may begin.
+    """
 
     journal: JournalReader
     ledger: LedgerReader
@@ -31,3 +35,4 @@ class DriverParts:
     clock: Clock
     policy: Policy
     pulse: Pulse = field(default_factory=Pulse)
+    breathe: Callable[[], None] = nothing

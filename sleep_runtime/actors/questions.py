@@ -123,7 +123,9 @@ class Questions:
         statements = {claim.statement for claim in claims}
         vectors = self.embedded(statements, vectors)
         said = {v.pair_key: v.judgement for v in verdicts}
+        self._parts.breathe()
         odds = settle.measured(pairs, observations, dossiers, vectors, lessons)
+        self._parts.breathe()
         unsettled = [pair for pair in pairs if pair.key not in said]
         asked_for = settle.open_pairs(unsettled, odds, self._parts.policy.reflect)
         answers, asked = self._compare(run, step, asked_for)
@@ -186,6 +188,7 @@ class Questions:
         return fresh
 
     def _before_call(self) -> None:
+        self._parts.breathe()
         self._heart.check()
         self._tally.check()
 

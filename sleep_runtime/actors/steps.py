@@ -60,6 +60,7 @@ class Steps:
         }
 
     def next(self, run: Run) -> Run:
+        self._parts.breathe()
         self._heart.check()
         failpoint(f"run.{run.state.value}.before")
         done = self._table[run.state](run)
@@ -141,8 +142,10 @@ class Steps:
         near = reflect.near_notes(fresh, dossiers, vectors, policy.reflect)
         observations = [*again.again(fresh, dossiers, near), *fresh]
         vectors = self._ask.embedded({item.claim.statement for item in observations}, vectors)
+        parts.breathe()
         pairs = reflect.shortlist(observations, dossiers, vectors, policy.reflect)
         judgements, asked = self._ask.judge(run, "compare", pairs, observations, dossiers, vectors)
+        parts.breathe()
         proposals = propose.propose(run.scope, observations, judgements, policy)
         critiques = reflect.critique(
             proposals,

@@ -33,6 +33,7 @@ from sleep_runtime.compose.front import (
     DRAIN_S,
     check_port,
     check_proxy,
+    free_ports,
     start_hot_path,
     start_proxy,
     stop_hot_path,
@@ -63,12 +64,21 @@ CLOSE_TIMEOUT_S = 20.0
 # work lowers itself instead, inside its own actors.
 # Ray collects what waits for resources once a second; the idle pool has to see it sooner.
 # Few malloc arenas keep many-threaded workers from holding on to memory they freed.
+# HAProxy takes several times what Serve's own proxy does, and what it hands on is answered in the
+# replica's loop, not in a thread beside it: nothing of ours blocks that loop. It lets go of clients
+# that say nothing for longer than our own requests may take.
 RAY_ENVIRONMENT = {
     "RAY_worker_niceness": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_gcs_pull_resource_loads_period_milliseconds": "50",
     "MALLOC_ARENA_MAX": "2",
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "75",
 }
+# HAProxy listens here as well, on every address: each runtime of a machine needs ports of its own.
+_PROXY_PORTS = ("RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_HAPROXY_METRICS_PORT")
 
 # Ray says on every start that a local cluster asks for a token, which is what we want of it.
 _QUIETER = {
@@ -256,6 +266,8 @@ def _connect(settings: Settings) -> None:
             return
         for name, value in RAY_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
+        for name, port in zip(_PROXY_PORTS, free_ports(len(_PROXY_PORTS)), strict=True):
+            os.environ.setdefault(name, str(port))
         ray.init(
             address="local",
             num_cpus=chosen.num_cpus,
@@ -289,11 +301,12 @@ def _start_owners(settings: Settings, node: str) -> Owners:
     data_dir = str(settings.data_dir)
     place = pinned(node)
     prepare = partial(configure, settings.log.level, settings.log.format)
-    journal = _actor(settings, JournalOwner, "journal", place, concurrency=1000).remote(
+    journal = _actor(settings, JournalOwner, "journal", place, concurrency=4).remote(
         prepare,
         data_dir,
         max_batch=settings.journal.max_batch,
         max_pending=settings.journal.max_pending,
+        max_pending_bytes=settings.journal.max_pending_bytes,
     )
     ledger = _actor(settings, LedgerOwner, "ledger", place, concurrency=4).remote(
         prepare, data_dir, settings.policy.triggers

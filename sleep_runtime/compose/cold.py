@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from sleep_runtime.actors.driver import DriverParts
 from sleep_runtime.actors.heartbeat import Pulse
+from sleep_runtime.actors.pace import nothing
 from sleep_runtime.capture.redact import redact
 from sleep_runtime.config import Settings
 from sleep_runtime.core.errors import StoreError
@@ -77,6 +78,7 @@ def make_driver_parts(
     clock: Clock | None = None,
     engine: Engine | None = None,
     embedder: Embedder | None = None,
+    breathe: Callable[[], None] = nothing,
 ) -> DriverParts:
     """What drives a night, reading the stores of this machine and writing through ``writer``."""
     paths = DataDir(settings.data_dir)
@@ -92,6 +94,7 @@ def make_driver_parts(
         clock=clock or SystemClock(),
         policy=settings.policy,
         pulse=Pulse(settings.scheduler.lease_ttl_s, settings.scheduler.heartbeat_s),
+        breathe=breathe,
     )
 
 

@@ -10,8 +10,6 @@ from functools import partial
 from typing import Any, Self
 from uuid import uuid4
 
-from fastapi import FastAPI
-
 from sleep_runtime.actors.driver import DriverParts, RunDriver
 from sleep_runtime.actors.scheduler import Scheduler
 from sleep_runtime.compose.cold import check_same_age, make_driver_parts, make_embedder
@@ -23,6 +21,7 @@ from sleep_runtime.core.run import Run, RunState, Trigger
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.core.undo import Undoing
 from sleep_runtime.serve.app import build_app
+from sleep_runtime.serve.front import Front
 from sleep_runtime.stores.chroma import ChromaIndex
 from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.journal import SqliteJournal, SqliteJournalReader
@@ -68,6 +67,7 @@ class Embedded:
                 paths.journal_path,
                 max_batch=self.settings.journal.max_batch,
                 max_pending=self.settings.journal.max_pending,
+                max_pending_bytes=self.settings.journal.max_pending_bytes,
                 clock=self.clock,
             )
         )
@@ -136,7 +136,7 @@ class Embedded:
         """Empty the outbox."""
         return self.projector.drain()
 
-    def app(self) -> FastAPI:
+    def app(self) -> Front:
         """The HTTP application over these stores."""
         parts = make_hot_path_parts(
             self.settings,

@@ -10,7 +10,6 @@ import contextlib
 import socket
 from typing import Any
 
-from fastapi import FastAPI
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
@@ -20,8 +19,12 @@ from sleep_runtime.compose.replica import Owners, build_replica_app
 from sleep_runtime.compose.serve_state import app_name, serve_state
 from sleep_runtime.config import Settings
 from sleep_runtime.core.errors import RuntimeUnavailable
+from sleep_runtime.serve.errors import RETRY_AFTER_S
+from sleep_runtime.serve.front import Front
 
 DRAIN_S = 10.0
+# A line for each request, with a look at the file's size, costs as much as parsing an event.
+_LOGGING = {"log_level": "WARNING", "enable_access_log": False}
 
 
 def check_port(settings: Settings) -> None:
@@ -37,6 +40,15 @@ def check_port(settings: Settings) -> None:
                 field="http.port",
                 mend="stop what listens there, or set SLEEP_HTTP__PORT",
             ) from None
+
+
+def free_ports(count: int) -> list[int]:
+    """So many ports that nobody listens on at this moment."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("", 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def check_proxy(settings: Settings) -> None:
@@ -64,7 +76,7 @@ def start_proxy(settings: Settings) -> None:
     serve.start(
         proxy_location="HeadOnly",
         http_options={"host": settings.http.host, "port": settings.http.port},
-        logging_config={"log_level": "WARNING", "enable_access_log": False},
+        logging_config=_LOGGING,
     )
 
 
@@ -75,7 +87,7 @@ def start_hot_path(settings: Settings, owners: Owners, node: str) -> None:
     """
     http = settings.http
 
-    def build() -> FastAPI:  # Serve tells a builder from an application by its being a function
+    def build() -> Front:  # Serve tells a builder from an application by its being a function
         return build_replica_app(settings, owners)
 
     ingress = serve.ingress(build)(_HotPath)
@@ -86,7 +98,9 @@ def start_hot_path(settings: Settings, owners: Owners, node: str) -> None:
         max_ongoing_requests=http.max_ongoing_requests,
         max_queued_requests=http.max_queued_requests,
         ray_actor_options={"num_cpus": 0, **replica_pinned(node)},
+        backpressure_config={"status_code": 503, "retry_after_s": RETRY_AFTER_S},
         graceful_shutdown_timeout_s=DRAIN_S,
+        logging_config=_LOGGING,
     )
     try:
         serve.run(hot_path.bind(), name=app_name(settings), route_prefix=http.route_prefix)

@@ -85,6 +85,7 @@ def make_hot_path_parts(
         engine_name=settings.engine.kind,
         version=__version__,
         started_at=started_at or clock.now(),
+        body_s=settings.http.body_timeout_s,
         limits=CaptureLimits(max_body_bytes=settings.http.max_body_bytes),
         default_compiler=settings.compiler.name,
         default_budget_tokens=settings.compiler.budget_tokens,

@@ -16,6 +16,7 @@ from sleep_runtime.actors.driver import DriverParts
 from sleep_runtime.actors.engine import EngineLine, RemoteEmbedder, RemoteEngine
 from sleep_runtime.actors.idle_pool import IdlePool, PoolShape
 from sleep_runtime.actors.owners import call, ledger_client
+from sleep_runtime.actors.pace import Pace
 from sleep_runtime.actors.pool_keeper import KeeperParts, PoolKeeper
 from sleep_runtime.actors.scheduler import Dispatch, Scheduler, Slots
 from sleep_runtime.actors.tiers import Tiers, TiersShape
@@ -76,6 +77,7 @@ def make_keeper(
         max_engines=settings.pool.max_engines,
         lanes=lanes(settings),
         engine_memory_bytes=settings.pool.engine_memory_bytes,
+        make_pace=partial(make_pace, settings),
     )
     parts = KeeperParts(
         pool=IdlePool(shape, partial(_engine, settings)),
@@ -116,4 +118,10 @@ def _driver_parts(settings: Settings, ledger: Any, index: Any, line: EngineLine)
         partial(call, index, "project", timeout_s=PROJECT_TIMEOUT_S),
         engine=RemoteEngine(line),
         embedder=RemoteEmbedder(line),
+        breathe=make_pace(settings).breathe,
     )
+
+
+def make_pace(settings: Settings) -> Pace:
+    """How the cold threads of one process hold back."""
+    return Pace(settings.pool.busy_above, settings.pool.busy_share)

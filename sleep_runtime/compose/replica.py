@@ -4,34 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from fastapi import FastAPI
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
+from sleep_runtime.actors.journal_client import JournalClient
 from sleep_runtime.actors.owners import IndexClient, unwrap
 from sleep_runtime.actors.whereabouts import here
 from sleep_runtime.compose.cold import make_embedder
 from sleep_runtime.compose.hot import make_hot_path_parts
 from sleep_runtime.config import Settings
 from sleep_runtime.core.errors import EngineError, StoreError
-from sleep_runtime.core.journal import AppendResult, JournalRow
 from sleep_runtime.core.ports import Embedder
 from sleep_runtime.core.review import Review, Ruling
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.core.undo import Undoing
 from sleep_runtime.serve.app import build_app
+from sleep_runtime.serve.front import Front
 from sleep_runtime.serve.latency import LatencyWindow
 from sleep_runtime.telemetry.events import LogEvent
 from sleep_runtime.telemetry.log import configure, get_logger
 from sleep_runtime.telemetry.metrics import Sample, merge, registry, snapshot
 
-ACK_TIMEOUT_S = 30.0
 REQUEST_TIMEOUT_S = 30.0
 REPAIR_TIMEOUT_S = 600.0
 METRICS_TIMEOUT_S = 2.0
@@ -56,17 +55,22 @@ class Owners:
         return (self.journal, self.ledger, self.index, self.watch)
 
 
-def build_replica_app(settings: Settings, owners: Owners) -> FastAPI:
+def build_replica_app(settings: Settings, owners: Owners) -> Front:
     """Runs once in each replica, when it starts."""
     configure(settings.log.level, settings.log.format)
     embedder = make_embedder(settings)
+    journal = JournalClient(
+        partial(_find_journal, owners),
+        max_pending=settings.journal.max_pending,
+        max_pending_bytes=settings.journal.max_pending_bytes,
+    )
     # Loading the model takes longer than the first request should wait for it.
     threading.Thread(target=_warm_up, args=(embedder,), daemon=True).start()
     return build_app(
         make_hot_path_parts(
             settings,
             embedder=embedder,
-            append=partial(_append, owners),
+            append=journal.append,
             request_night=partial(_request_night, owners),
             repair=partial(_repair, owners),
             undo=partial(_undo, owners, embedder.model),
@@ -132,8 +136,8 @@ async def _give_way(owners: Owners, grace_s: float, seconds: float) -> dict[str,
     return freed
 
 
-async def _append(owners: Owners, rows: Sequence[JournalRow]) -> AppendResult:
-    return await _ask(owners.journal.append.remote(rows), "journal", ACK_TIMEOUT_S)
+async def _find_journal(owners: Owners) -> str:
+    return await _ask(owners.journal.address.remote(), "journal", READY_TIMEOUT_S)
 
 
 async def _request_night(owners: Owners, scope: Scope | None) -> list[Scope]:

@@ -3,6 +3,7 @@
     SleepRuntimeError
     ├── InvalidInput            a caller sent something we cannot take
     │   ├── TooLarge            ... because there is too much of it
+    │   ├── TooSlow             ... because it does not come in time
     │   ├── InvalidEvent        ... as one event of a batch
     │   ├── InvalidScope
     │   └── InvalidConfig
@@ -60,6 +61,10 @@ class InvalidInput(SleepRuntimeError):
 
 class TooLarge(InvalidInput):
     """There is more of it than one request may send."""
+
+
+class TooSlow(InvalidInput):
+    """It did not come in time."""
 
 
 class InvalidEvent(InvalidInput):

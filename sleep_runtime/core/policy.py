@@ -294,6 +294,19 @@ class PoolPolicy(_Section):
         description="free memory of a shared GPU below which the pool gives way; null: not "
         "looked at",
     )
+    busy_above: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="share of a machine's processors in live use from which on nights there hold "
+        "back; 1: never",
+    )
+    busy_share: float = Field(
+        default=0.02,
+        gt=0,
+        le=1,
+        description="how much of one processor a thread of a night takes then",
+    )
     watch_s: float = Field(
         default=0.03, gt=0, le=1, description="time between two looks at live work at night"
     )

@@ -9,50 +9,33 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from sleep_runtime.capture.native import parse_events
 from sleep_runtime.core.errors import InvalidInput, SleepRuntimeError
 from sleep_runtime.core.event import Event, EventKind, Role
 from sleep_runtime.core.ids import stable_id
 from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.scope import Scope
-from sleep_runtime.serve.errors import status_of, too_large
+from sleep_runtime.serve.bare import (
+    Asgi,
+    CaptureEndpoint,
+    ContextEndpoint,
+    SearchEndpoint,
+    append,
+    from_validation,
+)
+from sleep_runtime.serve.description import description
+from sleep_runtime.serve.errors import answer_of
+from sleep_runtime.serve.front import Front
 from sleep_runtime.serve.hot_path import HotPathParts, Reader
-from sleep_runtime.serve.latency import WatchLatency
 from sleep_runtime.serve.people import People
 from sleep_runtime.serve.pool import add_pool
-from sleep_runtime.telemetry.metrics import METRICS
-
-MAX_QUERY_CHARS = 4000
-RETRY_AFTER_S = 1
-SMALL_BODY_BYTES = 64 * 1024
 
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SearchBody(_Body):
-    """What ``POST /v1/search`` takes."""
-
-    scope: Scope
-    query: str = Field(max_length=MAX_QUERY_CHARS)
-    k: int | None = Field(default=None, ge=1)
-    as_of: AwareDatetime | None = None
-    include_superseded: bool = False
-
-
-class ContextBody(_Body):
-    """What ``POST /v1/context`` takes."""
-
-    scope: Scope
-    query: str = Field(max_length=MAX_QUERY_CHARS)
-    budget_tokens: int | None = Field(default=None, ge=16, le=100_000)
-    compiler: str | None = Field(default=None, max_length=100)
 
 
 class FeedbackBody(_Body):
@@ -87,77 +70,36 @@ class RunsBody(_Body):
     scope: Scope | None = None
 
 
-def build_app(parts: HotPathParts) -> FastAPI:
-    """The application. Runs in a Serve replica, or in any ASGI server in tests."""
+def build_app(parts: HotPathParts) -> Front:
+    """The application, as ASGI. Runs in a Serve replica, or in any ASGI server in tests."""
     app = FastAPI(title="sleep-runtime", version=parts.version, docs_url=None, redoc_url=None)
     # The way FastAPI documents for extending the description.
-    app.openapi = partial(_openapi, app)  # type: ignore[method-assign]
+    app.openapi = partial(description, app)  # type: ignore[method-assign]
     reader = Reader(parts)
     _add_error_handlers(app)
-    _add_capture(app, parts)
-    _add_retrieval(app, reader)
+    _add_feedback(app, parts, reader)
+    _add_notes(app, reader)
     _add_nights(app, parts, reader)
     _add_people(app, People(parts, reader))
     add_pool(app, parts)
     _add_health(app, parts)
-    if parts.latency is not None:
-        app.add_middleware(WatchLatency, window=parts.latency)
-    return app
-
-
-def _add_capture(app: FastAPI, parts: HotPathParts) -> None:
-    @app.post("/v1/events", openapi_extra={"requestBody": _EVENTS_BODY})
-    async def capture(request: Request) -> Response:
-        """Append events: a JSON array, one object, or NDJSON; gzip welcome. Acked means durable."""
-        return JSONResponse(await _append(parts, await _read_body(request, parts), request))
-
-    @app.post("/v1/feedback", status_code=202)
-    async def feedback(body: FeedbackBody, request: Request) -> Response:
-        """Say whether a note helped. Durable like any event; the next night weighs it."""
-        await run_in_threadpool(Reader(parts).known, body.scope)
-        event = _feedback_event(body, parts.clock.now())
-        answer = await _append(parts, event.model_dump_json().encode(), request, plain=True)
-        return JSONResponse(answer, status_code=422 if answer["rejected"] else 202)
-
-
-async def _append(
-    parts: HotPathParts, raw: bytes, request: Request, *, plain: bool = False
-) -> dict[str, Any]:
-    parse = partial(
-        parse_events,
-        raw,
-        content_type="application/json" if plain else request.headers.get("content-type", ""),
-        content_encoding="" if plain else request.headers.get("content-encoding", ""),
-        now=parts.clock.now(),
-        limits=parts.limits,
-    )
-    # A large body takes longer to parse than other requests should wait for the loop.
-    parsed = parse() if len(raw) <= SMALL_BODY_BYTES else await run_in_threadpool(parse)
-    result = await parts.append(parsed.rows)
-    refused = parsed.refused(result.conflicts)
-    METRICS.capture_events.labels("accepted").inc(result.accepted)
-    METRICS.capture_events.labels("duplicate").inc(result.duplicates)
-    METRICS.capture_events.labels("conflict").inc(len(result.conflicts))
-    METRICS.capture_events.labels("rejected").inc(len(parsed.rejected))
-    METRICS.capture_batch_events.observe(len(parsed.rows) + len(parsed.rejected))
-    return {
-        "accepted": result.accepted,
-        "duplicates": result.duplicates,
-        "rejected": [{"index": item.index, "error": item.error} for item in refused],
+    hot: dict[str, Asgi] = {
+        "/v1/events": CaptureEndpoint(parts),
+        "/v1/search": SearchEndpoint(parts, reader),
+        "/v1/context": ContextEndpoint(parts, reader),
     }
+    return Front(app, hot, parts.latency)
 
 
-async def _read_body(request: Request, parts: HotPathParts) -> bytes:
-    """The raw body, refused as soon as it grows past the limit."""
-    most = parts.limits.max_body_bytes
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > most:
-            raise too_large(most)
-        chunks.append(chunk)
-    return b"".join(chunks)
+def _add_feedback(app: FastAPI, parts: HotPathParts, reader: Reader) -> None:
+    @app.post("/v1/feedback", status_code=202)
+    async def feedback(body: FeedbackBody) -> Response:
+        """Say whether a note helped. Durable like any event; the next night weighs it."""
+        await run_in_threadpool(reader.known, body.scope)
+        event = _feedback_event(body, parts.clock.now())
+        raw = event.model_dump_json().encode()
+        answer = await append(parts, raw, content_type="application/json")
+        return JSONResponse(answer, status_code=422 if answer["rejected"] else 202)
 
 
 def _feedback_event(body: FeedbackBody, now: datetime) -> Event:
@@ -175,33 +117,7 @@ def _feedback_event(body: FeedbackBody, now: datetime) -> Event:
     )
 
 
-def _add_retrieval(app: FastAPI, reader: Reader) -> None:
-    @app.post("/v1/search")
-    async def search(body: SearchBody) -> dict[str, Any]:
-        """The notes a reader at ``scope`` may see, best first: user, then team, then org."""
-        with METRICS.search_seconds.time():
-            hits = await run_in_threadpool(
-                reader.search,
-                body.scope,
-                body.query,
-                k=body.k,
-                as_of=body.as_of,
-                include_superseded=body.include_superseded,
-            )
-        return {"hits": [{"note": hit.note.public(), "score": round(hit.score, 6)} for hit in hits]}
-
-    @app.post("/v1/context")
-    async def context(body: ContextBody) -> dict[str, Any]:
-        """Prompt text for ``query`` within a token budget, and the notes it is made of."""
-        with METRICS.context_seconds.time():
-            return await run_in_threadpool(
-                reader.context,
-                body.scope,
-                body.query,
-                budget_tokens=body.budget_tokens,
-                compiler=body.compiler,
-            )
-
+def _add_notes(app: FastAPI, reader: Reader) -> None:
     @app.get("/v1/notes")
     async def notes(
         scope: str | None = None,
@@ -325,22 +241,23 @@ def _status(text: str) -> NoteStatus | None:
 def _add_error_handlers(app: FastAPI) -> None:
     async def ours(request: Request, error: Exception) -> Response:  # noqa: ARG001 - the signature is the framework's
         assert isinstance(error, SleepRuntimeError)  # noqa: S101 - registered for this type only
-        return _error_response(status_of(error), error)
+        return _error_response(error)
 
     async def invalid(request: Request, error: Exception) -> Response:  # noqa: ARG001
         assert isinstance(error, RequestValidationError)  # noqa: S101
-        return _error_response(422, _from_validation(error))
+        # The first part of a place says where: body, query, path.
+        return _error_response(from_validation(error.errors(), skip=1))
 
     async def framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101
         field = "body" if error.status_code == 400 else "path"
         return _error_response(
-            error.status_code,
             InvalidInput(
                 f"{request.method} {request.url.path}: {error.detail}",
                 field=field,
                 mend="GET /openapi.json shows what is taken",
             ),
+            error.status_code,
         )
 
     app.add_exception_handler(SleepRuntimeError, ours)
@@ -348,45 +265,6 @@ def _add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
 
 
-def _error_response(status: int, error: SleepRuntimeError) -> JSONResponse:
-    body = {"error": {"field": error.field, "reason": error.reason, "mend": error.mend}}
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else None
-    return JSONResponse(body, status_code=status, headers=headers)
-
-
-def _from_validation(error: RequestValidationError) -> InvalidInput:
-    first = error.errors()[0]
-    where = [str(part) for part in first["loc"][1:]]  # the first says where: body, query, path
-    if first["type"] == "json_invalid":
-        return InvalidInput(
-            f"the body is not JSON: {first['ctx']['error']}", field="body", mend="send one object"
-        )
-    return InvalidInput(
-        first["msg"], field=".".join(where) or "body", mend="GET /openapi.json shows what is taken"
-    )
-
-
-# ---------------------------------------------------------------------------- description
-
-_REFS = "#/components/schemas/{model}"
-_EVENTS_BODY: dict[str, Any] = {
-    "required": True,
-    "content": {
-        "application/json": {
-            "schema": {"type": "array", "items": {"$ref": _REFS.format(model="Event")}}
-        },
-        "application/x-ndjson": {"schema": {"type": "string", "description": "one event a line"}},
-    },
-}
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """The description of the interface, with the event's schema, which no route's model carries."""
-    if app.openapi_schema is None:
-        page = get_openapi(title=app.title, version=app.version, routes=app.routes)
-        event = Event.model_json_schema(mode="validation", ref_template=_REFS)
-        schemas = page.setdefault("components", {}).setdefault("schemas", {})
-        schemas.update(event.pop("$defs", {}))
-        schemas["Event"] = event
-        app.openapi_schema = page
-    return app.openapi_schema
+def _error_response(error: SleepRuntimeError, status: int | None = None) -> Response:
+    answer = answer_of(error, status)
+    return Response(answer.body, answer.status, answer.headers, "application/json")

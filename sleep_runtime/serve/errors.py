@@ -1,6 +1,9 @@
-"""Which HTTP status tells which error."""
+"""Which HTTP status tells which error, and in which words."""
 
 from __future__ import annotations
+
+import json
+from typing import NamedTuple
 
 from sleep_runtime.core.errors import (
     Conflict,
@@ -13,6 +16,7 @@ from sleep_runtime.core.errors import (
     StoreError,
     StoreFull,
     TooLarge,
+    TooSlow,
 )
 
 
@@ -25,8 +29,18 @@ def too_large(max_bytes: int) -> TooLarge:
     )
 
 
+def too_slow(within_s: float) -> TooSlow:
+    """The refusal of a body that was not there in time."""
+    return TooSlow(
+        f"was not complete after {within_s:g} s",
+        field="body",
+        mend="send it faster or in smaller batches, or raise http.body_timeout_s",
+    )
+
+
 _STATUS: tuple[tuple[type[SleepRuntimeError], int], ...] = (
     (TooLarge, 413),
+    (TooSlow, 408),
     (InvalidInput, 422),
     (NotFound, 404),
     (Conflict, 409),
@@ -41,3 +55,22 @@ _STATUS: tuple[tuple[type[SleepRuntimeError], int], ...] = (
 def status_of(error: SleepRuntimeError) -> int:
     """The status of the first kind in the table that the error is."""
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+RETRY_AFTER_S = 1
+
+
+class ErrorAnswer(NamedTuple):
+    """What a client is told of an error, in the one shape errors have."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def answer_of(error: SleepRuntimeError, status: int | None = None) -> ErrorAnswer:
+    """The answer that tells this error, under its own status unless one is given."""
+    status = status or status_of(error)
+    told = {"error": {"field": error.field, "reason": error.reason, "mend": error.mend}}
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else {}
+    return ErrorAnswer(status, headers, json.dumps(told, ensure_ascii=False).encode())

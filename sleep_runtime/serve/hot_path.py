@@ -47,7 +47,8 @@ class HotPathParts:
     ``resolve`` keeps a decision; ``nearest`` says what waiting notes lack; ``spent`` names the
     budgets that keep nights from starting; ``gather_metrics`` returns Prometheus text of all
     processes. ``pool`` is the state of the idle pool, and ``give_way`` takes it from nights for so
-    many seconds. ``latency`` is filled with the durations of requests.
+    many seconds. ``latency`` is filled with the durations of requests. A body has ``body_s``
+    seconds to come.
     """
 
     append: Callable[[Sequence[JournalRow]], Awaitable[AppendResult]]
@@ -77,6 +78,7 @@ class HotPathParts:
     max_k: int = 100
     default_budget_tokens: int = 800
     latency: LatencyWindow | None = None
+    body_s: float = 10.0
 
 
 class Reader:

@@ -5,14 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
 
 WINDOW_S = 5.0
 MAX_SAMPLES = 2000
-_WATCHED = ("/v1/events", "/v1/search", "/v1/context")
-
-Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class LatencyWindow:
@@ -46,21 +42,3 @@ class LatencyWindow:
         if not recent:
             return None, ongoing
         return recent[min(len(recent) - 1, int(0.99 * len(recent)))], ongoing
-
-
-class WatchLatency:
-    """ASGI middleware that fills a window with the requests an agent waits for."""
-
-    def __init__(self, app: Asgi, window: LatencyWindow) -> None:
-        self._app = app
-        self._window = window
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or not scope["path"].endswith(_WATCHED):
-            await self._app(scope, receive, send)
-            return
-        began = self._window.begin()
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._window.end(began)

@@ -11,11 +11,12 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from sleep_runtime.core.journal import AppendResult, JournalRow, ScopeHead
 from sleep_runtime.core.ports import Clock
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.stores.datadir import file_lock
+from sleep_runtime.stores.room import MAX_PENDING, MAX_PENDING_BYTES, Room, Size
 from sleep_runtime.stores.sqlite import (
     as_store_error,
     check_version,
@@ -76,20 +78,29 @@ _LAST_SEQ = (
 )
 
 
-class _Batch(NamedTuple):
-    rows: list[JournalRow]
-    future: Future[AppendResult]
+Answer = AppendResult | StoreError | Overloaded
 
 
-_Answer = AppendResult | StoreError
+class _Group(NamedTuple):
+    """Batches that arrived together and are answered together.
+
+    ``wanted`` is asked once, before they are written: whether somebody still waits for them.
+    """
+
+    batches: list[Sequence[JournalRow]]
+    size: int
+    room: list[Size]
+    wanted: Callable[[], bool]
+    deliver: Callable[[list[Answer]], None]
 
 
 class SqliteJournal:
     """The owner of one journal file: a ``JournalWriter``, safe to call from many threads.
 
     ``max_batch`` is how many events one commit gathers from several callers; a single batch
-    that is larger still goes in as one transaction. At most ``max_pending`` events wait in
-    memory. ``lock_wait_s`` is how long a dying owner may take to let go of the file.
+    that is larger still goes in as one transaction. At most ``max_pending`` events of
+    ``max_pending_bytes`` together wait in memory. ``lock_wait_s`` is how long a dying owner may
+    take to let go of the file.
 
     Raises ``StoreBusy`` when another process owns the file and ``StoreTooNew`` when a newer
     version wrote it.
@@ -100,17 +111,17 @@ class SqliteJournal:
         path: Path,
         *,
         max_batch: int = 512,
-        max_pending: int = 20_000,
+        max_pending: int = MAX_PENDING,
+        max_pending_bytes: int = MAX_PENDING_BYTES,
         clock: Clock | None = None,
         lock_wait_s: float = 0.0,
     ) -> None:
         self.path = Path(path)
         self._max_batch = max_batch
-        self._max_pending = max_pending
+        self._room = Room(max_pending, max_pending_bytes)
         self._clock = clock or SystemClock()
         self._changed = threading.Condition()
-        self._queue: deque[_Batch] = deque()
-        self._pending = 0
+        self._queue: deque[_Group] = deque()
         self._closing = False
         with ExitStack() as held:
             held.enter_context(file_lock(_lock_path(self.path), wait_s=lock_wait_s))
@@ -142,22 +153,46 @@ class SqliteJournal:
         A future that is cancelled while it waits takes its batch with it. Raises ``Overloaded``
         when ``max_pending`` events are waiting, ``StoreError`` when the journal is closed.
         """
-        batch = _Batch(list(rows), Future())
+        future: Future[AppendResult] = Future()
+        deliver, kept = partial(_resolve, future), list(rows)
         with self._changed:
-            self._admit(len(batch.rows))
-            self._queue.append(batch)
+            room = [self._admit(kept)]
+            wanted = future.set_running_or_notify_cancel
+            self._queue.append(_Group([kept], len(kept), room, wanted, deliver))
             self._changed.notify()
-        return batch.future
+        return future
 
-    def _admit(self, size: int) -> None:
+    def submit_each(
+        self, batches: Sequence[Sequence[JournalRow]], deliver: Callable[[list[Answer]], None]
+    ) -> None:
+        """Queue batches that arrived together. Each is accepted, or refused, by itself.
+
+        ``deliver`` gets one answer a batch, in their order: in the writer's thread, once those
+        that fit are durable; in the caller's, at once, when none does. It must not raise or wait.
+        """
+        refused: dict[int, Answer] = {}
+        taken: list[Sequence[JournalRow]] = []
+        room: list[Size] = []
+        with self._changed:
+            for place, rows in enumerate(batches):
+                try:
+                    room.append(self._admit(rows))
+                except (Overloaded, StoreError) as error:
+                    refused[place] = error
+                else:
+                    taken.append(rows)
+            if taken:
+                whole = partial(_deliver_all, deliver, refused) if refused else deliver
+                size = sum(each.events for each in room)
+                self._queue.append(_Group(taken, size, room, _always, whole))
+                self._changed.notify()
+        if not taken:
+            deliver(list(refused.values()))
+
+    def _admit(self, rows: Sequence[JournalRow]) -> Size:
         if self._closing:
             raise StoreError(f"{self.path} is closed", mend="send it to the running runtime")
-        if self._pending + size > self._max_pending:
-            raise Overloaded(
-                f"{self._pending} events are waiting to be written, {size} more do not fit",
-                mend=f"retry in a second, with at most {self._max_pending} events at once",
-            )
-        self._pending += size
+        return self._room.take(rows)
 
     def close(self) -> None:
         """Write what was submitted, then let go of the file. May be called again."""
@@ -173,30 +208,33 @@ class SqliteJournal:
     # ------------------------------------------------------------------ the writer's thread
 
     def _run(self) -> None:
-        while batches := self._take():
-            live = [batch for batch in batches if batch.future.set_running_or_notify_cancel()]
-            answers = self._write([batch.rows for batch in live])
+        while groups := self._take():
+            live = [group for group in groups if group.wanted()]
+            answers = iter(self._write([rows for group in live for rows in group.batches]))
             with self._changed:
-                self._pending -= sum(len(batch.rows) for batch in batches)
-            for batch, answer in zip(live, answers, strict=True):
-                _resolve(batch.future, answer)
+                for size in (size for group in groups for size in group.room):
+                    self._room.give_back(size)
+            for group in live:
+                group.deliver([next(answers) for _ in group.batches])
 
-    def _take(self) -> list[_Batch]:
-        """Everything queued, up to ``max_batch`` events but at least one batch; [] at the end."""
+    def _take(self) -> list[_Group]:
+        """Everything queued, up to ``max_batch`` events but at least one group; [] at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closing)
-            taken: list[_Batch] = []
+            taken: list[_Group] = []
             size = 0
-            while self._queue and (not taken or size + len(self._queue[0].rows) <= self._max_batch):
+            while self._queue and (not taken or size + self._queue[0].size <= self._max_batch):
                 taken.append(self._queue.popleft())
-                size += len(taken[-1].rows)
+                size += taken[-1].size
             return taken
 
-    def _write(self, batches: list[list[JournalRow]]) -> list[_Answer]:
+    def _write(self, batches: Sequence[Sequence[JournalRow]]) -> list[Answer]:
         """Commit these batches together; if that fails, one by one, so that a bad one fails alone.
 
         A full disk fails them all at once: none of them is on it.
         """
+        if not batches:
+            return []
         try:
             return [*self._transact(batches)]
         except Exception as error:  # noqa: BLE001 - becomes the answer; this thread must live
@@ -205,7 +243,7 @@ class SqliteJournal:
             return [failure] * len(batches)
         return [answer for batch in batches for answer in self._write([batch])]
 
-    def _transact(self, batches: list[list[JournalRow]]) -> list[AppendResult]:
+    def _transact(self, batches: Sequence[Sequence[JournalRow]]) -> list[AppendResult]:
         """All or nothing. Positions of a failed transaction and of duplicates stay unused."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -217,7 +255,7 @@ class SqliteJournal:
             raise
         return results
 
-    def _insert(self, batches: list[list[JournalRow]]) -> list[AppendResult]:
+    def _insert(self, batches: Sequence[Sequence[JournalRow]]) -> list[AppendResult]:
         first = self._seq + 1
         received_us = _to_us(self._clock.now())
         rows = [row for batch in batches for row in batch]
@@ -247,11 +285,25 @@ class SqliteJournal:
 _ACCEPTED, _DUPLICATE, _CONFLICT = range(3)
 
 
-def _resolve(future: Future[AppendResult], answer: _Answer) -> None:
+def _resolve(future: Future[AppendResult], answers: list[Answer]) -> None:
+    (answer,) = answers
     if isinstance(answer, AppendResult):
         future.set_result(answer)
     else:
         future.set_exception(answer)
+
+
+def _always() -> bool:
+    return True
+
+
+def _deliver_all(
+    deliver: Callable[[list[Answer]], None], refused: dict[int, Answer], answers: list[Answer]
+) -> None:
+    """Put the answers between those that were refused before."""
+    rest = iter(answers)
+    size = len(answers) + len(refused)
+    deliver([refused[place] if place in refused else next(rest) for place in range(size)])
 
 
 def _lock_path(path: Path) -> Path:
@@ -291,7 +343,7 @@ def _head_changes(
     return [(scope, *head, received_us) for scope, head in heads.items()]
 
 
-def _answers(batches: list[list[JournalRow]], outcomes: list[int]) -> list[AppendResult]:
+def _answers(batches: Sequence[Sequence[JournalRow]], outcomes: list[int]) -> list[AppendResult]:
     answers = []
     start = 0
     for batch in batches:

@@ -9,8 +9,9 @@ import pytest
 
 from benchmarks.harness import Results
 from benchmarks.interference.findings import Findings, rounds
-from benchmarks.interference.pairs import Cold, Load, Turn, clearly_worse, ratios, verdict
+from benchmarks.interference.pairs import LEAST_WANTED, Cold, Turn, clearly_worse, ratios, verdict
 from benchmarks.interference.words import EVENT_BYTES, LESSONS, lessons, write_lines
+from benchmarks.wrk import Load
 from sleep_runtime.core.event import Event
 
 BUSY = Cold(seconds=5.0, cpu_s=0.2, waited_s=4.0, nights=(3, 2))
@@ -60,18 +61,22 @@ def test_the_share_of_the_client_is_told() -> None:
     ],
 )
 def test_a_window_counts_only_when_the_cold_processes_wanted_to_work(cold: Cold, why: str) -> None:
-    assert (why in cold.idle()) if why else not cold.idle()
+    assert (why in cold.idle(LEAST_WANTED)) if why else not cold.idle(LEAST_WANTED)
 
 
 def test_one_idle_window_is_enough_to_discard_a_turn() -> None:
     rest = Cold(5.0, 0.0, 0.0, (0, 0))
     busy = turn(load(), load(), BUSY)
-    assert not busy.idle()
-    assert Turn(busy.loads, {"capture": BUSY, "search": rest}).idle().startswith("search: nights")
+    assert not busy.idle(LEAST_WANTED)
+    assert (
+        Turn(busy.loads, {"capture": BUSY, "search": rest})
+        .idle(LEAST_WANTED)
+        .startswith("search: nights")
+    )
 
 
 def test_a_turn_with_consolidation_off_has_nothing_that_could_be_idle() -> None:
-    assert not turn(load(), load()).idle()
+    assert not turn(load(), load()).idle(LEAST_WANTED)
 
 
 @pytest.mark.parametrize(

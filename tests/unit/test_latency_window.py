@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from fastapi import FastAPI
 
-from sleep_runtime.serve.latency import MAX_SAMPLES, WINDOW_S, LatencyWindow, WatchLatency
+from sleep_runtime.serve.front import Front
+from sleep_runtime.serve.latency import MAX_SAMPLES, WINDOW_S, LatencyWindow
 
 
 class Clock:
@@ -49,18 +51,21 @@ def test_requests_under_way_are_counted_and_memory_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(("path", "counted"), [("/v1/search", True), ("/metrics", False)])
+@pytest.mark.parametrize("root", ["", "/second"])
 def test_only_what_an_agent_waits_for_is_measured_also_when_it_fails(
-    path: str, counted: bool
+    path: str, counted: bool, root: str
 ) -> None:
     window = LatencyWindow()
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
+    async def fails(scope: Any, receive: Any, send: Any) -> None:
         assert window.read()[1] == int(counted)
         raise ConnectionResetError
 
     async def ask() -> None:
+        front = Front(cast("FastAPI", fails), {"/v1/search": fails}, window)
+        asked = {"type": "http", "method": "POST", "path": root + path, "root_path": root}
         with pytest.raises(ConnectionResetError):
-            await WatchLatency(app, window)({"type": "http", "path": path}, None, None)
+            await front(asked, None, None)
 
     asyncio.run(ask())
     assert (window.read()[0] is not None) == counted

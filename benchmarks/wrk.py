@@ -6,15 +6,40 @@ import json
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.interference.pairs import Load
-
 CONCURRENCY = 8
 PATHS = {"capture": "/v1/events", "search": "/v1/search"}
-_SCRIPT = Path(__file__).with_name("load.lua")
+_SCRIPT = Path(__file__).with_suffix(".lua")
+
+
+@dataclass(frozen=True)
+class Load:
+    """One window of one kind of request, as the client saw it.
+
+    ``errors`` are broken connections and answers other than 2xx and 3xx. ``cpu`` is the processors
+    each process of the runtime took meanwhile, by its name.
+    """
+
+    requests: int
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+    errors: int
+    client_cpu_s: float
+    cpu: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def rps(self) -> float:
+        return self.requests / self.seconds
+
+    @property
+    def client_cpu_share(self) -> float:
+        """How much of one processor the client took."""
+        return self.client_cpu_s / self.seconds
 
 
 @dataclass(frozen=True)
@@ -24,13 +49,24 @@ class Client:
     url: str
     folder: Path
 
-    def run(self, kind: str, tag: str, seconds: float) -> Load:
-        """Post lines of this kind for so long. ``tag`` makes ids and queries of their own."""
+    def run(
+        self,
+        kind: str,
+        tag: str,
+        seconds: float,
+        *,
+        path: str | None = None,
+        concurrency: int = CONCURRENCY,
+    ) -> Load:
+        """Post lines of this kind for so long. ``tag`` makes ids and queries of their own.
+
+        ``path`` is where they are posted, if not where the kind belongs.
+        """
         command = [
             program(),
-            *("-t1", f"-c{CONCURRENCY}", f"-d{max(1, round(seconds))}s", "--timeout", "30s"),
+            *("-t1", f"-c{concurrency}", f"-d{max(1, round(seconds))}s", "--timeout", "30s"),
             *("-s", str(_SCRIPT), self.url),
-            *("--", str(self.folder / f"{kind}.lines"), PATHS[kind], tag),
+            *("--", str(self.folder / f"{kind}.lines"), path or PATHS[kind], tag),
         ]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None

@@ -1,4 +1,4 @@
--- wrk -t1 -s load.lua URL -- FILE PATH TAG: posts the lines of FILE to PATH, again and again.
+-- wrk -t1 -s wrk.lua URL -- FILE PATH TAG: posts the lines of FILE to PATH, again and again.
 -- @ID is replaced by a name no other request has, @TURN by one for each pass over the file.
 local parts, path, tag, sent = {}, "", "", 0
 local headers = { ["Content-Type"] = "application/json" }

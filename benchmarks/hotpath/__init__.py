@@ -1,0 +1,1 @@
+"""How fast the hot path is, beside what the same machine does without it in the same run."""
