@@ -175,7 +175,7 @@ class SearchSettings(_Section):
     k: int = Field(default=8, gt=0, description="notes a search gives when nothing is said")
     max_k: int = Field(default=100, gt=0, le=1000, description="notes a search gives at most")
     cache_mb: int = Field(
-        default=256, gt=0, description="memory a replica uses for what is searched, in MB"
+        default=384, gt=0, description="memory a replica uses for what is searched, in MB"
     )
 
     @model_validator(mode="after")

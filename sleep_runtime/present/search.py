@@ -34,7 +34,7 @@ MAX_QUERY_CHARS = 8000
 MAX_VECTORS = 20_000
 PAGE = 1000
 EXACT_LIMIT = 20_000
-CACHE_BYTES = 256 * 1024 * 1024
+CACHE_BYTES = 384 * 1024 * 1024
 # Of the memory that is given, so much is for notes that were shown; segments take the rest.
 _NOTES_SHARE = 8
 
