@@ -30,7 +30,7 @@ from sleep_runtime.stores.ledger import SqliteLedgerReader
 
 QUERIES = 1000
 LARGE = 100_000
-LARGE_QUERIES = 200
+LARGE_QUERIES = 100
 EVERYTHING = 10_000_000
 GB = 1024 * 1024 * 1024
 READER = Scope("org/team/user")

@@ -51,16 +51,16 @@ def make_counter(name: str) -> TokenCounter:
     installed.
     """
     if name == ESTIMATE:
-        return EstimatedTokens()
+        return CountedTokens(EstimatedTokens().count)
     if name in VOCABULARIES:
         return CountedTokens(_vocabulary(name))
     return CountedTokens(_tokenizer_file(Path(name)))
 
 
 class CountedTokens:
-    """Counts with a real tokenizer. Lines come again with every context, so they are remembered.
+    """Counts with any function. Lines come again with every context, so they are remembered.
 
-    ``count`` takes text without lone surrogates. Thread-safe as far as it is.
+    Thread-safe as far as the function is.
     """
 
     def __init__(self, count: Callable[[str], int]) -> None:
@@ -68,8 +68,12 @@ class CountedTokens:
         self._count = count
 
     def count(self, text: str) -> int:
-        valid = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-        return self._remembered(valid) if len(valid) <= _LINE_CHARS else self._count(valid)
+        return self._remembered(text) if len(text) <= _LINE_CHARS else self._count(text)
+
+
+def _valid(text: str) -> str:
+    """Tokenizers take no lone surrogates."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _vocabulary(name: str) -> Callable[[str], int]:
@@ -102,11 +106,11 @@ def _tokenizer_file(path: Path) -> Callable[[str], int]:
         ) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
+    return lambda text: len(tokenizer.encode(_valid(text), add_special_tokens=False).ids)
 
 
 def _length(encode: Callable[[str], list[int]], text: str) -> int:
-    return len(encode(text))
+    return len(encode(_valid(text)))
 
 
 class EstimatedTokens:
