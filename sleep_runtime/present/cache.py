@@ -16,7 +16,7 @@ _SCOPE_BYTES = 400
 class Scoped:
     """All active notes of one scope at one version of it.
 
-    ``indexed``: the first segment holds no vectors, the index does; a second one then holds what
+    ``indexed``: the first segment holds no vectors, the index does. A second segment holds what
     changed since the first was made. ``foreign``: none of them has a vector of
     the searcher's model, so that the index has nothing of use. ``whole`` is False while some notes
     wait for their vectors.

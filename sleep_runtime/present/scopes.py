@@ -27,6 +27,8 @@ PAGE = 5000
 # Of a large scope so much may have changed before it is read again whole.
 FRESH_SHARE = 0.2
 FRESH_LEAST = 500
+# Smaller ones are read again faster than compared.
+RENEWED_FROM = 2000
 BUILD_TIMEOUT_S = 30.0
 _LOCKS = 64
 
@@ -71,7 +73,7 @@ class Scopes:
         return made
 
     def _make(self, scope: Scope, version: int, held: Scoped | None, budget: EmbedBudget) -> Scoped:
-        if held is not None and held.indexed and (made := self._renew(held, version, budget)):
+        if held is not None and _renewable(held) and (made := self._renew(held, version, budget)):
             return made
         rows = self._reader.segment(scope, limit=self._exact_limit + 1)
         if len(rows) > self._exact_limit:
@@ -104,16 +106,16 @@ class Scopes:
             after = rows[-1].note_id
 
     def _renew(self, held: Scoped, version: int, budget: EmbedBudget) -> Scoped | None:
-        """A large scope with what changed; None when that is too much, or too little is left."""
+        """A scope with what changed; None when that is too much, or too little is left."""
         base = held.segments[0]
         now = self._reader.active(held.scope)
         was = dict(zip(base.ids, base.revisions, strict=True))
-        if held.foreign:
-            return None  # they may have been embedded anew
         gone = [at for at, note_id in enumerate(base.ids) if now.get(note_id) != was[note_id]]
         fresh = [note_id for note_id, revision in now.items() if was.get(note_id) != revision]
         most = max(FRESH_LEAST, int(FRESH_SHARE * base.held))
-        if len(fresh) > most or len(gone) > most or len(now) <= self._exact_limit:
+        if len(fresh) > most or len(gone) > most:
+            return None
+        if held.indexed != (len(now) > self._exact_limit):
             return None
         notes = [
             note
@@ -124,6 +126,17 @@ class Scopes:
         matrix, lacking = self._vectors.rows(rows, budget)
         segments = (base.without(gone), Segment(held.scope, rows, matrix))
         return replace(held, version=version, segments=segments, whole=lacking == 0)
+
+
+def _renewable(held: Scoped) -> bool:
+    """Whether it is large enough, and nothing but its notes may have changed.
+
+    Vectors may be stored anew under an unchanged note. Where all are of this model already, that
+    gives the same bits; where some are not, the scope is read again.
+    """
+    if not held.whole or held.foreign:
+        return False
+    return held.indexed or (len(held.segments) > 0 and held.segments[0].held >= RENEWED_FROM)
 
 
 def _serves(held: Scoped | None, version: int) -> TypeGuard[Scoped]:

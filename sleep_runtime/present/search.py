@@ -33,7 +33,7 @@ MAX_K = 1000
 MAX_QUERY_CHARS = 8000
 MAX_VECTORS = 20_000
 PAGE = 1000
-EXACT_LIMIT = 20_000
+EXACT_LIMIT = 100_000
 CACHE_BYTES = 384 * 1024 * 1024
 # Of the memory that is given, so much is for notes that were shown; segments take the rest.
 _NOTES_SHARE = 8

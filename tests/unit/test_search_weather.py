@@ -14,7 +14,7 @@ from sleep_runtime.core.ports import Hit, NoteVector
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.engines import embedder as minilm
 from sleep_runtime.engines.embedder import MiniLmEmbedder
-from sleep_runtime.present import away
+from sleep_runtime.present import away, scopes
 from sleep_runtime.present.search import MAX_QUERY_CHARS, Searcher
 from sleep_runtime.stores.projector import Projector
 from sleep_runtime.telemetry.metrics import METRICS
@@ -213,9 +213,13 @@ def _refuse(*_: object, **__: object) -> object:
     raise AssertionError("the scope was read again")
 
 
-def test_a_large_scope_with_changes_ranks_as_if_it_were_read_anew() -> None:
+@pytest.mark.parametrize("exact_limit", [10, 1000], ids=["indexed", "exact"])
+def test_a_large_scope_with_changes_ranks_as_if_it_were_read_anew(
+    exact_limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scopes, "RENEWED_FROM", 20)
     book = _book(120)
-    searcher = Searcher(book.reader, None, HashEmbedder(), exact_limit=10)
+    searcher = Searcher(book.reader, None, HashEmbedder(), exact_limit=exact_limit)
     searcher.search(ANA, "topic7", k=1)
     for number in range(0, 60, 3):
         book.write(make_note(f"n{number:02}", f"Topic{number} anew lesson.", revision=2))
