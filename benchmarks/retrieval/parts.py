@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import statistics
 import time
+import tracemalloc
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -217,7 +218,7 @@ def _recall_of_index(
 
 
 def memory(results: Results, home: Path, n: int) -> None:  # noqa: ARG001 - once is enough
-    """What scopes of 10 notes and one of 20,000 take, as the system sees it and as counted."""
+    """What scopes of 10 notes and one of 20,000 take, as Python sees it and as counted."""
     many = store.write(home / "scopes.sqlite", store.spread(4000), 10, seed=4)
     _held(results, "scope_of_10", many, len(many.scopes))
     one = store.write(home / "one.sqlite", ["org"], 20_000, seed=5)
@@ -228,12 +229,12 @@ def _held(results: Results, name: str, made: store.Made, count: int) -> None:
     texts, embedder = store.queries(1, seed=6)
     with SqliteLedgerReader(made.path) as reader:
         searcher = Searcher(reader, None, embedder, cache_bytes=4 * GB)
-        process = psutil.Process()
-        before = process.memory_info().rss
+        searcher.search(Scope("nobody"), texts[0], k=1)
+        tracemalloc.start()
         for scope in made.scopes:
             searcher.search(Scope(scope), texts[0], k=1)
-        grown = process.memory_info().rss - before
-        results.add(f"rss_per_{name}", grown / count, "bytes")
+        results.add(f"traced_per_{name}", tracemalloc.get_traced_memory()[0] / count, "bytes")
+        tracemalloc.stop()
         held = searcher.segment_bytes + searcher.note_bytes
         results.add(f"counted_per_{name}", held / count, "bytes")
 
