@@ -68,7 +68,7 @@ class JournalSettings(_Section):
 
     max_batch: int = Field(default=512, gt=0, description="events made durable by one fsync")
     max_pending: int = Field(
-        default=100_000, gt=0, description="events that may wait for the disk; more are refused"
+        default=20_000, gt=0, description="events that may wait for the disk; more are refused"
     )
     max_pending_bytes: int = Field(
         default=256 * 2**20, gt=0, description="the same, in bytes of their JSON"
