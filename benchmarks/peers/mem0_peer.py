@@ -26,7 +26,15 @@ SHARED = ("chromadb", "numpy", "onnxruntime", "pydantic", "tokenizers", "tryaii-
 INSTALL_TIMEOUT_S = 1200.0
 ANSWER_TIMEOUT_S = 600.0
 CLOSE_TIMEOUT_S = 30.0
-_PROBE = "import mem0, sleep_runtime.engines.embedder as e; e.MiniLmEmbedder().embed(['ready'])"
+_PROBE = """
+import sys
+from importlib.metadata import version
+import mem0
+from sleep_runtime.engines.embedder import MiniLmEmbedder
+MiniLmEmbedder().embed(["ready"])
+sys.exit(any(f"{name}=={version(name)}" != wanted for wanted in sys.argv[1:]
+             for name in [wanted.partition("==")[0]]))
+"""
 _LAST_LINES = 5
 
 
@@ -46,8 +54,7 @@ def prepare(venv: Path) -> Path:
     if _works(python):
         return python
     say(f"installing mem0ai in {venv}")
-    packages = ["mem0ai", *(f"{name}=={version(name)}" for name in SHARED)]
-    _run([str(python), "-m", "pip", "install", "--quiet", *packages], "install mem0ai")
+    _run([str(python), "-m", "pip", "install", "--quiet", "mem0ai", *_shared()], "install mem0ai")
     if not _works(python):
         raise PeerUnavailable(
             f"mem0ai is installed in {venv}, but cannot be used with our embedder"
@@ -162,10 +169,15 @@ def _environment(home: Path) -> dict[str, str]:
     }
 
 
+def _shared() -> list[str]:
+    """The packages in which both environments are to be alike, as ``name==build``."""
+    return [f"{name}=={version(name)}" for name in SHARED]
+
+
 def _works(python: Path) -> bool:
     try:
         done = subprocess.run(
-            [str(python), "-c", _PROBE],
+            [str(python), "-c", _PROBE, *_shared()],
             env=_environment(python.parent.parent),
             capture_output=True,
             timeout=ANSWER_TIMEOUT_S,
