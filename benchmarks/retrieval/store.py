@@ -88,8 +88,8 @@ def spread(scopes: int, *, users: int = 190, teams: int = 9) -> list[str]:
     return made
 
 
-def write(path: Path, scopes: Sequence[str], each: int, *, seed: int) -> Made:
-    """A ledger with ``each`` active notes in every scope, with their vectors."""
+def write(path: Path, scopes: Sequence[str], each: int, *, seed: int, model: str = MODEL) -> Made:
+    """A ledger with ``each`` active notes in every scope, with their vectors (of ``model``)."""
     SqliteLedger(path, triggers=TriggerPolicy()).close()
     rng = np.random.default_rng(seed)
     connection = sqlite3.connect(path, isolation_level=None)
@@ -97,7 +97,7 @@ def write(path: Path, scopes: Sequence[str], each: int, *, seed: int) -> Made:
         connection.execute("PRAGMA synchronous=OFF")
         for page in _pages([scope for scope in scopes for _ in range(each)]):
             connection.execute("BEGIN")
-            _insert(connection, page, rng)
+            _insert(connection, page, rng, model)
             connection.execute("COMMIT")
         connection.executemany("INSERT INTO scope_versions VALUES (?, 1)", [(s,) for s in scopes])
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -112,7 +112,10 @@ def _pages(items: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
 
 
 def _insert(
-    connection: sqlite3.Connection, page: tuple[int, Sequence[str]], rng: np.random.Generator
+    connection: sqlite3.Connection,
+    page: tuple[int, Sequence[str]],
+    rng: np.random.Generator,
+    model: str,
 ) -> None:
     start, scopes = page
     topics = rng.integers(0, TOPICS, len(scopes))
@@ -122,7 +125,7 @@ def _insert(
     connection.executemany(f"INSERT INTO notes VALUES ({','.join('?' * 16)})", notes)
     newest = [(note_id, 1, scope, "active") for note_id, scope in zip(ids, scopes, strict=True)]
     connection.executemany("INSERT INTO newest VALUES (?, ?, ?, ?)", newest)
-    rows = [(note_id, 1, MODEL, v.tobytes()) for note_id, v in zip(ids, vectors, strict=True)]
+    rows = [(note_id, 1, model, v.tobytes()) for note_id, v in zip(ids, vectors, strict=True)]
     connection.executemany("INSERT INTO note_vectors VALUES (?, ?, ?, ?)", rows)
 
 

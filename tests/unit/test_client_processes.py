@@ -14,6 +14,8 @@ from client_rig import WHO, Make, spooled
 
 from sleep_runtime.testing.recorder import CaptureRecorder
 
+pytest_plugins = ["client_fixtures"]
+
 ROOT = Path(__file__).resolve().parents[2]
 Done = subprocess.CompletedProcess[str]
 
