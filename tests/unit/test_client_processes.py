@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import httpx
@@ -93,6 +94,25 @@ session.message("parent", role="agent")
     assert len({json.loads(line)["id"] for line in lines}) == 5
 
 
+def test_a_signal_handler_may_capture_while_the_threads_start(
+    make: Make, recorder: CaptureRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make()
+    session = client.session(WHO)
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        session.message("signal", role="system")
+        real(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        session.message("work", role="agent")
+    assert client.flush(20.0)
+    assert [e["text"] for e in recorder.events].count("work") == 1
+
+
+@pytest.mark.timeout(60, method="thread")  # the other method has the signal this test takes
 def test_a_signal_handler_may_capture(make: Make, recorder: CaptureRecorder) -> None:
     client = make()
     session = client.session(WHO)
@@ -102,9 +122,10 @@ def test_a_signal_handler_may_capture(make: Make, recorder: CaptureRecorder) -> 
         nonlocal caught
         caught += 1
         session.message("signal", role="system")
+        signal.setitimer(signal.ITIMER_REAL, 0.0005)  # the next one, when this one is done
 
     before = signal.signal(signal.SIGALRM, handle)
-    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005)
     try:
         sent = 0
         while caught < 50:
