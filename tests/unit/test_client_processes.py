@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import httpx
+import pytest
 from client_rig import WHO, Make, spooled
 
 from sleep_runtime.testing.recorder import CaptureRecorder
