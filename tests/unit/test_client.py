@@ -20,6 +20,8 @@ from sleep_runtime.config import Settings
 from sleep_runtime.core.event import EventKind, Role
 from sleep_runtime.testing.recorder import CaptureRecorder
 
+pytest_plugins = ("client_fixtures",)
+
 
 def test_names_and_the_address_are_those_of_the_runtime() -> None:
     assert {kind.value for kind in EventKind} == KINDS

@@ -17,6 +17,8 @@ from sleep_runtime.client import (
 from sleep_runtime.client.wire import Address
 from sleep_runtime.testing.recorder import CaptureRecorder
 
+pytest_plugins = ("client_fixtures",)
+
 
 class Stuck(httpx.BaseTransport):
     """A runtime that does not answer until it is let go."""

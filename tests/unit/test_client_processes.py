@@ -53,6 +53,8 @@ def test_importing_it_loads_nothing_but_the_standard_library() -> None:
 ENDING = """
 import os, sys
 from sleep_runtime.client import Client, Options
+
+pytest_plugins = ("client_fixtures",)
 client = Client("http://127.0.0.1:9", options=Options(exit_s=1.0))
 session = client.session("acme/banking/ana")
 for number in range(3):
