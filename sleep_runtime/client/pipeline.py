@@ -63,7 +63,7 @@ class Pipeline:
 
     def _fresh(self) -> None:
         options = self._options
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()  # a signal handler may capture in the middle of it
         self._flusher: threading.Thread | None = None
         self._closed = False
         self._finished = False
@@ -187,13 +187,13 @@ class Pipeline:
                 return
             flusher = threading.Thread(target=self._run, name="sleep-flusher", daemon=True)
             spiller = threading.Thread(target=self._spill, name="sleep-spiller", daemon=True)
+            self._flusher = flusher  # before it runs: whoever comes in between starts no other
             try:
                 flusher.start()
-                self._flusher = flusher
                 if self._spool is not None:
                     spiller.start()
             except RuntimeError:  # the interpreter is ending: close() takes care of what there is
-                return
+                self._flusher = flusher if flusher.is_alive() else None
 
     def _run(self) -> None:
         while True:

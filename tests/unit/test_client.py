@@ -20,7 +20,7 @@ from sleep_runtime.config import Settings
 from sleep_runtime.core.event import EventKind, Role
 from sleep_runtime.testing.recorder import CaptureRecorder
 
-pytest_plugins = ["client_fixtures"]
+pytest_plugins = ("client_fixtures",)
 
 
 def test_names_and_the_address_are_those_of_the_runtime() -> None:

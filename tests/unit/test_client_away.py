@@ -17,7 +17,7 @@ from sleep_runtime.client import (
 from sleep_runtime.client.wire import Address
 from sleep_runtime.testing.recorder import CaptureRecorder
 
-pytest_plugins = ["client_fixtures"]
+pytest_plugins = ("client_fixtures",)
 
 
 class Stuck(httpx.BaseTransport):

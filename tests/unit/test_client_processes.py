@@ -7,14 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import httpx
+import pytest
 from client_rig import WHO, Make, spooled
 
 from sleep_runtime.testing.recorder import CaptureRecorder
-
-pytest_plugins = ["client_fixtures"]
 
 ROOT = Path(__file__).resolve().parents[2]
 Done = subprocess.CompletedProcess[str]
@@ -53,6 +53,8 @@ def test_importing_it_loads_nothing_but_the_standard_library() -> None:
 ENDING = """
 import os, sys
 from sleep_runtime.client import Client, Options
+
+pytest_plugins = ("client_fixtures",)
 client = Client("http://127.0.0.1:9", options=Options(exit_s=1.0))
 session = client.session("acme/banking/ana")
 for number in range(3):
@@ -95,6 +97,25 @@ session.message("parent", role="agent")
     assert len({json.loads(line)["id"] for line in lines}) == 5
 
 
+def test_a_signal_handler_may_capture_while_the_threads_start(
+    make: Make, recorder: CaptureRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make()
+    session = client.session(WHO)
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        session.message("signal", role="system")
+        real(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        session.message("work", role="agent")
+    assert client.flush(20.0)
+    assert [e["text"] for e in recorder.events].count("work") == 1
+
+
+@pytest.mark.timeout(60, method="thread")  # the other method has the signal this test takes
 def test_a_signal_handler_may_capture(make: Make, recorder: CaptureRecorder) -> None:
     client = make()
     session = client.session(WHO)
@@ -104,9 +125,10 @@ def test_a_signal_handler_may_capture(make: Make, recorder: CaptureRecorder) -> 
         nonlocal caught
         caught += 1
         session.message("signal", role="system")
+        signal.setitimer(signal.ITIMER_REAL, 0.0005)  # the next one, when this one is done
 
     before = signal.signal(signal.SIGALRM, handle)
-    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005)
     try:
         sent = 0
         while caught < 50:

@@ -20,7 +20,7 @@ from sleep_runtime.client import (
 )
 from sleep_runtime.testing.recorder import CaptureRecorder
 
-pytest_plugins = ["client_fixtures"]
+pytest_plugins = ("client_fixtures",)
 
 
 def test_reads_give_what_a_reader_may_see(make: Make) -> None:
