@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 CONCURRENCY = 8
-PATHS = {"capture": "/v1/events", "search": "/v1/search"}
+PATHS = {"capture": "/v1/events", "batch": "/v1/events", "search": "/v1/search"}
 _SCRIPT = Path(__file__).with_suffix(".lua")
 
 
