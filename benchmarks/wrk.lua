@@ -1,4 +1,5 @@
 -- wrk -t1 -s wrk.lua URL -- FILE PATH TAG: posts the lines of FILE to PATH, again and again.
+-- A PATH that begins with "GET " is asked for instead, without a body.
 -- @ID is replaced by a name no other request has, @TURN by one for each pass over the file.
 local parts, path, tag, sent = {}, "", "", 0
 local headers = { ["Content-Type"] = "application/json" }
@@ -33,6 +34,9 @@ function request()
     end
   end
   sent = sent + 1
+  if path:sub(1, 4) == "GET " then
+    return wrk.format("GET", path:sub(5))
+  end
   return wrk.format("POST", path, headers, table.concat(body))
 end
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 CONCURRENCY = 8
-PATHS = {"capture": "/v1/events", "search": "/v1/search"}
+PATHS = {"capture": "/v1/events", "batch": "/v1/events", "search": "/v1/search"}
 _SCRIPT = Path(__file__).with_suffix(".lua")
 
 
@@ -60,7 +60,7 @@ class Client:
     ) -> Load:
         """Post lines of this kind for so long. ``tag`` makes ids and queries of their own.
 
-        ``path`` is where they are posted, if not where the kind belongs.
+        ``path`` is where they are posted, if not where the kind belongs; "GET /path" asks for it.
         """
         command = [
             program(),

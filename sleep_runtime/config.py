@@ -55,10 +55,10 @@ class HttpSettings(_Section):
         description="bodies one replica holds at a time, together; more are refused",
     )
     max_ongoing_requests: int = Field(
-        default=1024, gt=0, description="requests one replica reads or works on at a time"
+        default=128, gt=0, description="requests one replica works on at a time"
     )
     max_queued_requests: int = Field(
-        default=512, gt=0, description="requests that may wait; more are answered 503"
+        default=64, gt=0, description="requests that may wait for one; more are answered 503"
     )
     replicas: int = Field(default=1, gt=0, description="processes that serve requests")
     route_prefix: str = Field(
@@ -167,7 +167,9 @@ class IndexSettings(_Section):
     """Vectors of notes. Disposable: rebuilt from the ledger."""
 
     exact_limit: int = Field(
-        default=5000, ge=0, description="up to this many notes a search is exact and in memory"
+        default=100_000,
+        ge=0,
+        description="up to this many notes of a scope the vectors are held and searched exactly",
     )
     buckets: int = Field(default=16, gt=0, description="collections the organisations share")
 
@@ -177,8 +179,8 @@ class SearchSettings(_Section):
 
     k: int = Field(default=8, gt=0, description="notes a search gives when nothing is said")
     max_k: int = Field(default=100, gt=0, le=1000, description="notes a search gives at most")
-    cache_scopes: int = Field(
-        default=256, gt=0, description="scopes whose notes a replica keeps in memory"
+    cache_mb: int = Field(
+        default=384, gt=0, description="memory a replica uses for what is searched, in MB"
     )
 
     @model_validator(mode="after")
@@ -193,6 +195,12 @@ class CompilerSettings(_Section):
 
     name: str = Field(default="markdown", min_length=1, description="the default compiler")
     budget_tokens: int = Field(default=800, gt=0, description="the default size of a context")
+    tokenizer: str = Field(
+        default="estimate",
+        min_length=1,
+        description="counts the tokens of a context: estimate, cl100k_base, o200k_base, or the"
+        " path of a tokenizer.json",
+    )
 
 
 class TierShards(_Section):

@@ -46,16 +46,16 @@ def lessons(seed: int) -> list[dict[str, Any]]:
 
 def write_lines(folder: Path, seed: int) -> None:
     """What ``wrk.lua`` posts: events of 1 KB shaped like the trail, and searches."""
-    events = [json.dumps(_padded(event)) for event in trail(LINES, seed=seed)]
+    events = [json.dumps(padded(event)) for event in trail(LINES, seed=seed)]
     (folder / "capture.lines").write_text("\n".join(events) + "\n", encoding="ascii")
     random = Random(seed)
     searches = [json.dumps(_search(random)) for _ in range(LINES)]
     (folder / "search.lines").write_text("\n".join(searches) + "\n", encoding="ascii")
 
 
-def _padded(event: dict[str, Any]) -> dict[str, Any]:
+def padded(event: dict[str, Any], *, name: str = "@ID") -> dict[str, Any]:
     """The event under a name of its own for each request, filled up to 1 KB by its payload."""
-    event = {**event, "id": "@ID", "session": f"{event['session']}-@TURN", "data": {"trace": ""}}
+    event = {**event, "id": name, "session": f"{event['session']}-@TURN", "data": {"trace": ""}}
     short = EVENT_BYTES - len(json.dumps(event))
     return {**event, "data": {"trace": "x" * max(short, 0)}}
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
 
 from sleep_runtime.cli.options import load_settings
 from sleep_runtime.cli.output import WrongUsage
+from sleep_runtime.client.wire import is_local, retry_after
 from sleep_runtime.core.errors import (
     Conflict,
     InvalidInput,
@@ -56,7 +55,7 @@ class Client:
             self._http = httpx.Client(
                 base_url=self.url,
                 timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
-                trust_env=not _is_local(self.url),
+                trust_env=not is_local(self.url),
             )
         except (httpx.InvalidURL, ValueError) as problem:
             raise _bad_url(url) from problem
@@ -207,17 +206,5 @@ def _kind(status: int) -> type[SleepRuntimeError]:
 
 
 def _retry_after(response: httpx.Response) -> float:
-    try:
-        asked = float(response.headers.get("retry-after", "1"))
-    except ValueError:
-        asked = 1.0
-    return min(max(asked, 0.1), MAX_WAIT_S)
-
-
-def _is_local(url: str) -> bool:
-    """A proxy of the environment must not come between us and this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    asked = retry_after(response.headers.get("retry-after", ""))
+    return min(max(1.0 if asked is None else asked, 0.1), MAX_WAIT_S)

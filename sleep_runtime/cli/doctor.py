@@ -127,7 +127,7 @@ def packages(names: Sequence[str]) -> Check:
         except Exception as error:  # noqa: BLE001 - whatever keeps it from loading is the finding
             broken.append(f"{name} ({error})")
     if broken:
-        return Check("packages", "fail", ", ".join(broken), "pip install sleep-runtime")
+        return Check("packages", "fail", ", ".join(broken), "pip install 'sleep-runtime[runtime]'")
     return Check("packages", "ok", f"{len(names)} can be imported")
 
 
@@ -151,7 +151,7 @@ def model_weights() -> Check:
         embedder = MiniLmEmbedder()
         embedder.embed(["is anybody there?"])
     except ImportError as error:
-        return Check("model", "fail", str(error), "pip install sleep-runtime")
+        return Check("model", "fail", str(error), "pip install 'sleep-runtime[runtime]'")
     except SleepRuntimeError as error:
         return Check("model", "fail", error.reason, error.mend)
     return Check("model", "ok", embedder.model)

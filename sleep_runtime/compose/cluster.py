@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -34,12 +34,14 @@ from sleep_runtime.compose.front import (
     check_port,
     check_proxy,
     free_ports,
+    proxy_program,
     start_hot_path,
     start_proxy,
     stop_hot_path,
 )
 from sleep_runtime.compose.placement import control_node, pinned
 from sleep_runtime.compose.proxy import (
+    HAPROXY_PROGRAM,
     MAX_CONNECTIONS,
     PROXY_ENVIRONMENT,
     PROXY_PORTS,
@@ -268,11 +270,7 @@ def _connect(settings: Settings) -> None:
         if chosen.address:
             ray.init(address=chosen.address, **common)
             return
-        for name, value in {**RAY_ENVIRONMENT, **replica_ports(chosen.namespace)}.items():
-            os.environ.setdefault(name, value)
-        os.environ.setdefault(MAX_CONNECTIONS, str(max_connections(open_files())))
-        for name, port in zip(PROXY_PORTS, free_ports(len(PROXY_PORTS)), strict=True):
-            os.environ.setdefault(name, str(port))
+        _set_environment({**RAY_ENVIRONMENT, **_proxy_environment(settings)})
         ray.init(
             address="local",
             num_cpus=chosen.num_cpus,
@@ -290,6 +288,28 @@ def _connect(settings: Settings) -> None:
             mend="leave it empty for a local Ray, or check that the cluster is up",
         ) from error
     _close_token_file()
+
+
+_set_by_us: set[str] = set()
+
+
+def _proxy_environment(settings: Settings) -> dict[str, str]:
+    """What differs from runtime to runtime, and from machine to machine."""
+    ports = (str(port) for port in free_ports(len(PROXY_PORTS)))
+    return {
+        **dict(zip(PROXY_PORTS, ports, strict=True)),
+        **replica_ports(settings.ray.namespace),
+        MAX_CONNECTIONS: str(max_connections(open_files())),
+        HAPROXY_PROGRAM: str(proxy_program(settings)),
+    }
+
+
+def _set_environment(wanted: Mapping[str, str]) -> None:
+    """For Ray, which is started by this process; what a person has set stays."""
+    for name, value in wanted.items():
+        if name not in os.environ or name in _set_by_us:
+            os.environ[name] = value
+            _set_by_us.add(name)
 
 
 def _close_token_file() -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from pathlib import Path
 from typing import Any
 
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
+from sleep_runtime.compose import haproxy
 from sleep_runtime.compose.placement import replica_pinned
 from sleep_runtime.compose.replica import Owners, build_replica_app
 from sleep_runtime.compose.serve_state import app_name, serve_state
@@ -21,6 +23,7 @@ from sleep_runtime.config import Settings
 from sleep_runtime.core.errors import RuntimeUnavailable
 from sleep_runtime.serve.errors import RETRY_AFTER_S
 from sleep_runtime.serve.front import Front
+from sleep_runtime.stores.datadir import DataDir
 
 DRAIN_S = 10.0
 # How soon Serve sees that a replica is gone; until then requests wait for it.
@@ -51,6 +54,18 @@ def free_ports(count: int) -> list[int]:
         for probe in probes:
             probe.bind(("", 0))
         return [probe.getsockname()[1] for probe in probes]
+
+
+def proxy_program(settings: Settings) -> Path:
+    """Write what Serve starts as HAProxy on a Ray of our own. Returns its path."""
+    http = settings.http
+    limits = haproxy.Limits(
+        ongoing=http.max_ongoing_requests,
+        queued=http.max_queued_requests,
+        request_s=http.body_timeout_s,
+        retry_after_s=RETRY_AFTER_S,
+    )
+    return haproxy.write_program(DataDir(settings.data_dir).path, limits)
 
 
 def check_proxy(settings: Settings) -> None:

@@ -22,6 +22,7 @@ from sleep_runtime.core.scope import Scope
 from sleep_runtime.core.undo import Undoing
 from sleep_runtime.present.registry import get_compiler, load_compilers
 from sleep_runtime.present.search import IndexQuery, Searcher
+from sleep_runtime.present.tokens import make_counter
 from sleep_runtime.serve.hot_path import HotPathParts
 from sleep_runtime.serve.latency import LatencyWindow
 from sleep_runtime.stores.datadir import DataDir
@@ -53,7 +54,7 @@ def make_hot_path_parts(
     clock = clock or SystemClock()
     embedder = embedder or make_embedder(settings)
     ledger = SqliteLedgerReader(paths.ledger_path)
-    compilers = load_compilers()
+    compilers = load_compilers(counter=make_counter(settings.compiler.tokenizer))
     get_compiler(compilers, settings.compiler.name)  # a wrong default is an error now, not later
     return HotPathParts(
         append=append,
@@ -76,7 +77,7 @@ def make_hot_path_parts(
             index,
             embedder,
             exact_limit=settings.index.exact_limit,
-            max_views=settings.search.cache_scopes,
+            cache_bytes=settings.search.cache_mb * 1024 * 1024,
         ),
         compilers=compilers,
         redact=redact,

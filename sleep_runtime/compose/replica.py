@@ -19,7 +19,8 @@ from sleep_runtime.actors.whereabouts import here
 from sleep_runtime.compose.cold import make_embedder
 from sleep_runtime.compose.hot import make_hot_path_parts
 from sleep_runtime.config import Settings
-from sleep_runtime.core.errors import StoreError
+from sleep_runtime.core.errors import EngineError, StoreError
+from sleep_runtime.core.ports import Embedder
 from sleep_runtime.core.review import Review, Ruling
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.core.undo import Undoing
@@ -64,7 +65,7 @@ def build_replica_app(settings: Settings, owners: Owners) -> Front:
         max_pending_bytes=settings.journal.max_pending_bytes,
     )
     # Loading the model takes longer than the first request should wait for it.
-    threading.Thread(target=embedder.embed, args=(["warm up"],), daemon=True).start()
+    threading.Thread(target=_warm_up, args=(embedder,), daemon=True).start()
     return build_app(
         make_hot_path_parts(
             settings,
@@ -82,6 +83,14 @@ def build_replica_app(settings: Settings, owners: Owners) -> Front:
             index=IndexClient(owners.index),
         )
     )
+
+
+def _warm_up(embedder: Embedder) -> None:
+    try:
+        embedder.embed(["warm up"])
+    except EngineError as error:
+        # Capture needs no model, and search answers by words until there is one.
+        log.warning(LogEvent.SEARCH_DEGRADED, part="embedder", reason=str(error))
 
 
 def _watched(settings: Settings, owners: Owners) -> LatencyWindow | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -201,6 +201,27 @@ class NoteVector(BaseModel):
     vector: bytes
 
 
+class SegmentRow(NamedTuple):
+    """What searching needs of one active note, plain and cheap: a segment holds many.
+
+    ``since_us`` is when it became true, in microseconds since the epoch. ``vector`` is the
+    embedding of this wording and ``model`` what made it; both are empty where there is none.
+    """
+
+    note_id: str
+    revision: int
+    statement: str
+    subject: str
+    aspect: str
+    value: str
+    applies_when: str
+    about: Mapping[str, str]
+    confidence: float
+    since_us: int
+    model: str
+    vector: bytes
+
+
 class LedgerReader(Protocol):
     """Reads the ledger. May be opened in any process of the machine; never writes."""
 
@@ -230,6 +251,18 @@ class LedgerReader(Protocol):
         With ``as_of`` the newest revision recorded at or before that instant. Ordered by note
         id; ``after`` and ``limit`` page. ``None`` means all.
         """
+
+    def segment(
+        self, scope: Scope, *, limit: int, after: str = "", vectors: bool = True
+    ) -> list[SegmentRow]:
+        """The active notes of exactly this scope as they are searched, ordered by note id.
+
+        ``after`` and ``limit`` page. Without ``vectors`` every ``vector`` is empty, the ``model``
+        is still named. Meant for the hot path: one indexed query, nothing is validated again.
+        """
+
+    def active(self, scope: Scope) -> dict[str, int]:
+        """The revision of each active note of exactly this scope: what a cache is compared with."""
 
     def note(self, note_id: str) -> Note | None: ...
 

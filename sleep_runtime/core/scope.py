@@ -109,8 +109,11 @@ class Scope(str):
 
     def lineage(self) -> tuple[Scope, ...]:
         """This scope and those above it, nearest first: what a reader here may see."""
-        parts = self.parts
-        return tuple(Scope("/".join(parts[:n])) for n in range(len(parts), 0, -1))
+        found = [self]
+        while (end := found[-1].rfind("/")) > 0:
+            # The beginning of a valid path is one: it is not checked again.
+            found.append(str.__new__(Scope, found[-1][:end]))
+        return tuple(found)
 
     def covers(self, other: Scope) -> bool:
         """True when ``other`` is this scope or lies below it."""

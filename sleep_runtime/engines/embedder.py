@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from sleep_runtime.core.errors import EngineError
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 WEIGHTS_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
@@ -40,20 +41,26 @@ class MiniLmEmbedder:
 
     The first ``embed`` loads the model (about 0.7 s, 130 MB) and checks its weights by sha256,
     once a process. Texts beyond 256 tokens are cut. The last ``cache_size`` distinct texts are
-    remembered. Safe to call from several threads; they take turns. Runs in the calling thread
-    with ``threads`` threads of ONNX Runtime. Raises ``EngineError`` when the model is unusable.
+    remembered. Safe to call from several threads: up to ``parallel`` of them run the model side by
+    side (default: as many as there are processors, at most 4), each with ``threads`` threads of
+    ONNX Runtime. Raises ``EngineError`` when the model is unusable.
 
-    Texts go through the model one by one. Batches gave the same bits where this was measured
-    (96 texts of 3 to 256 tokens, batches of 2 to 96), but matrix kernels choose their order of
-    summation by shape and machine; a vector that depended on its neighbours could not be
-    computed again.
+    Texts go through the model one by one, those of several callers side by side. Batches gave the
+    same bits where this was measured (96 texts of 3 to 256 tokens, batches of 2 to 96), but matrix
+    kernels choose their order of summation by shape and machine; a vector that depended on its
+    neighbours could not be computed again.
     """
 
-    def __init__(self, *, threads: int = 1, cache_size: int = 4096) -> None:
+    def __init__(
+        self, *, threads: int = 1, cache_size: int = 4096, parallel: int | None = None
+    ) -> None:
         self._threads = threads
         self._cache_size = cache_size
         self._cache: OrderedDict[str, bytes] = OrderedDict()
+        # Held for what is remembered, never while the model runs.
         self._lock = threading.Lock()
+        self._running = threading.BoundedSemaphore(parallel or min(4, os.cpu_count() or 1))
+        self._loading = threading.Lock()
         self._loaded: tuple[Any, Tokenizer] | None = None
         self._states: OrderedDict[str, TokenStates] = OrderedDict()
         self._states_left = 0
@@ -67,8 +74,7 @@ class MiniLmEmbedder:
         return DIM
 
     def embed(self, texts: Sequence[str]) -> list[bytes]:
-        with self._lock:
-            return [self._one(text) for text in texts]
+        return [self._one(text) for text in texts]
 
     def keep_states(self, tokens: int) -> None:
         """Remember the states of the last texts, ``tokens`` tokens in all (768 bytes each).
@@ -81,28 +87,31 @@ class MiniLmEmbedder:
     def token_states(self, text: str) -> TokenStates:
         """The tokens of one text. From the pass that embedded it, where that is remembered."""
         with self._lock:
-            return self._states.get(text) or self._pass(text)[1]
+            known = self._states.get(text)
+        return known or _states(*self._pass(text))
 
     def _one(self, text: str) -> bytes:
-        known = self._cache.get(text)
-        if known is not None:
-            self._cache.move_to_end(text)
-            return known
-        vector = self._infer(text)
+        with self._lock:
+            known = self._cache.get(text)
+            if known is not None:
+                self._cache.move_to_end(text)
+                return known
+        encoded, hidden = self._pass(text)
+        vector = _pooled(hidden)
+        with self._lock:
+            self._remember_vector(text, vector)
+            # Nights look at tokens; a query's are not worth copying.
+            if self._states or self._states_left >= len(encoded.ids):
+                self._remember_states(text, _states(encoded, hidden))
+        return vector
+
+    def _remember_vector(self, text: str, vector: bytes) -> None:
         if self._cache_size > 0:
             self._cache[text] = vector
             if len(self._cache) > self._cache_size:
                 self._cache.popitem(last=False)
-        return vector
 
-    def _infer(self, text: str) -> bytes:
-        vector, states = self._pass(text)
-        self._remember(text, states)
-        return vector
-
-    def _remember(self, text: str, states: TokenStates) -> None:
-        if not self._states and self._states_left < len(states.ids):
-            return
+    def _remember_states(self, text: str, states: TokenStates) -> None:
         if text in self._states:
             self._states_left += len(self._states.pop(text).ids)
         self._states[text] = states
@@ -111,7 +120,8 @@ class MiniLmEmbedder:
             _, oldest = self._states.popitem(last=False)
             self._states_left += len(oldest.ids)
 
-    def _pass(self, text: str) -> tuple[bytes, TokenStates]:
+    def _pass(self, text: str) -> tuple[Encoding, npt.NDArray[np.float32]]:
+        """The tokens of a text and what the model makes of each."""
         import numpy as np
 
         session, tokenizer = self._load()
@@ -122,17 +132,29 @@ class MiniLmEmbedder:
             "attention_mask": np.ones_like(ids),
             "token_type_ids": np.zeros_like(ids),
         }
-        hidden = session.run(["last_hidden_state"], inputs)[0][0]
-        pooled = hidden.mean(axis=0, dtype=np.float64)
-        unit = pooled / np.linalg.norm(pooled)
-        tokens = TokenStates(tuple(encoded.offsets), tuple(encoded.ids), hidden.astype(np.float16))
-        return bytes(unit.astype("<f4").tobytes()), tokens
+        with self._running:
+            return encoded, session.run(["last_hidden_state"], inputs)[0][0]
 
     def _load(self) -> tuple[Any, Tokenizer]:
-        if self._loaded is None:
-            self._loaded = (_session(self._threads), _tokenizer())
-            _give_back_freed()
-        return self._loaded
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = (_session(self._threads), _tokenizer())
+                _give_back_freed()
+            return self._loaded
+
+
+def _pooled(hidden: npt.NDArray[np.float32]) -> bytes:
+    import numpy as np
+
+    pooled = hidden.mean(axis=0, dtype=np.float64)
+    unit = pooled / np.linalg.norm(pooled)
+    return bytes(unit.astype("<f4").tobytes())
+
+
+def _states(encoded: Encoding, hidden: npt.NDArray[np.float32]) -> TokenStates:
+    import numpy as np
+
+    return TokenStates(tuple(encoded.offsets), tuple(encoded.ids), hidden.astype(np.float16))
 
 
 def _valid(text: str) -> str:

@@ -7,26 +7,11 @@ from typing import NamedTuple
 
 from sleep_runtime.core.note import Note
 from sleep_runtime.core.ports import Compiled, ScoredNote
+from sleep_runtime.present.fold import Wording, says_the_same, wording
 from sleep_runtime.present.lines import frame, sentence, wrap
 from sleep_runtime.present.tokens import EstimatedTokens, TokenCounter
-from sleep_runtime.present.visible import canonical
 
-FOLD_SHARE = 0.75
 _LEAST_VALUE = 1e-3
-_FRAME = frozenset(
-    (
-        *("a", "an", "and", "are", "be", "for", "in", "is", "it", "its", "of", "on", "or"),
-        *("please", "that", "the", "this", "to", "we"),
-    )
-)
-# A word that turns a sentence round or bounds it. Sentences that differ in one never fold.
-_TURNING = frozenset(
-    (
-        *("not", "no", "never", "dont", "don", "t", "cannot", "without", "avoid", "stop"),
-        *("except", "unless", "only", "instead", "but", "rather"),
-        *("nicht", "kein", "keine", "nie", "ohne", "pas", "jamais", "sans", "nunca", "sin"),
-    )
-)
 
 
 class _Line(NamedTuple):
@@ -35,6 +20,7 @@ class _Line(NamedTuple):
     text: str
     tokens: int
     density: float
+    said: Wording
 
 
 class BudgetCompiler:
@@ -72,7 +58,7 @@ class BudgetCompiler:
         lines = [self._line(place, scored) for place, scored in enumerate(notes)]
         chosen: list[_Line] = []
         for line in sorted(lines, key=lambda item: (-item.density, item.place)):
-            if line.tokens <= left and not any(_folds(line.note, kept.note) for kept in chosen):
+            if line.tokens <= left and not any(says_the_same(line.said, o.said) for o in chosen):
                 left -= line.tokens
                 chosen.append(line)
         return chosen
@@ -81,28 +67,4 @@ class BudgetCompiler:
         text = f"- {sentence(scored.note)}"
         tokens = max(1, self._counter.count(f"{text}\n"))
         value = max(scored.score, _LEAST_VALUE) * max(scored.note.confidence, _LEAST_VALUE)
-        return _Line(place, scored.note, text, tokens, value / tokens)
-
-
-def _folds(one: Note, other: Note) -> bool:
-    """True when two notes say nearly the same: safe to show only one of them.
-
-    Strict on purpose. The words of one must stand in the other in the same order, with few words
-    more and none that turns the meaning, under the same condition and standing.
-    """
-    if (one.status, canonical(one.claim.applies_when)) != (
-        other.status,
-        canonical(other.claim.applies_when),
-    ):
-        return False
-    short, long = sorted((_words(one), _words(other)), key=len)
-    if not short or len(short) < FOLD_SHARE * len(long):
-        return False
-    if _TURNING & set(short) != _TURNING & set(long):
-        return False
-    rest = iter(long)
-    return all(word in rest for word in short)
-
-
-def _words(note: Note) -> list[str]:
-    return [w for w in canonical(note.claim.statement).split() if w not in _FRAME]
+        return _Line(place, scored.note, text, tokens, value / tokens, wording(scored.note))

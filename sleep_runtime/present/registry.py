@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sleep_runtime.core.errors import InvalidConfig, NotFound, SleepRuntimeError
 from sleep_runtime.core.fence import CLOSE, OPEN, fence
 from sleep_runtime.core.ports import Compiled, Compiler, ScoredNote
-from sleep_runtime.present.tokens import EstimatedTokens
+from sleep_runtime.present.tokens import EstimatedTokens, TokenCounter
 from sleep_runtime.telemetry.events import LogEvent
 from sleep_runtime.telemetry.log import get_logger
 
@@ -32,16 +32,19 @@ class Problem(NamedTuple):
     reason: str
 
 
-def load_compilers(report: Callable[[Problem], None] | None = None) -> dict[str, Compiler]:
+def load_compilers(
+    report: Callable[[Problem], None] | None = None, *, counter: TokenCounter | None = None
+) -> dict[str, Compiler]:
     """Every usable compiler by its entry point's name, ours first, then by name.
 
+    ``counter`` counts tokens for ours (default: an estimate), and for what others made.
     One that cannot be imported or made, does not keep the port or takes a name that is taken is
     handed to ``report`` (default: a warning in the log) and left out; the others work.
     """
     found: dict[str, Compiler] = {}
     for point in sorted(entry_points(group=GROUP), key=_order):
         try:
-            found[point.name] = _load(point, taken=found)
+            found[point.name] = _load(point, taken=found, counter=counter or EstimatedTokens())
         except (Exception, SystemExit) as error:  # noqa: BLE001 - strangers raise what they like
             (report or _warn)(Problem(point.name, _package(point), _why(error)))
     return found
@@ -63,16 +66,17 @@ def _package(point: EntryPoint) -> str:
     return point.dist.name if point.dist is not None else ""
 
 
-def _load(point: EntryPoint, *, taken: Container[str]) -> Compiler:
+def _load(point: EntryPoint, *, taken: Container[str], counter: TokenCounter) -> Compiler:
     if point.name in taken:
         raise InvalidConfig("another package has a compiler of this name")
     made = point.load()
-    compiler = made() if isinstance(made, type) else made
+    ours = _package(point) == _OURS
+    compiler = made(*([counter] if ours else [])) if isinstance(made, type) else made
     if not isinstance(compiler, Compiler) or not callable(compiler.compile):
         raise InvalidConfig("does not have a name and a compile method")
     if compiler.name != point.name:
         raise InvalidConfig(f"calls itself {compiler.name!r}")
-    return compiler if _package(point) == _OURS else Guarded(compiler)
+    return compiler if ours else Guarded(compiler, counter)
 
 
 def _why(error: BaseException) -> str:
@@ -90,8 +94,9 @@ class Guarded:
     note it was not given is not reported as shown; what it throws names it.
     """
 
-    def __init__(self, inner: Compiler) -> None:
+    def __init__(self, inner: Compiler, counter: TokenCounter | None = None) -> None:
         self._inner = inner
+        self._counter = counter or EstimatedTokens()
         self.name = inner.name
 
     def compile(self, notes: Sequence[ScoredNote], *, query: str, budget_tokens: int) -> Compiled:
@@ -106,7 +111,7 @@ class Guarded:
             ) from error
         given = {scored.note.id for scored in notes}
         text = made.text if not made.text or _is_fenced(made.text) else fence(made.text)
-        added = EstimatedTokens().count(f"{OPEN}\n{CLOSE}\n") if text != made.text else 0
+        added = self._counter.count(f"{OPEN}\n{CLOSE}\n") if text != made.text else 0
         return Compiled(
             text=text,
             notes=tuple(i for i in made.notes if i in given),

@@ -10,15 +10,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sleep_runtime.core.note import Note
-from sleep_runtime.core.ports import Embedder, LedgerReader
-from sleep_runtime.present.ranking import Floats
+from sleep_runtime.core.errors import EngineError
+from sleep_runtime.core.ports import Embedder, NoteVector, SegmentRow
+from sleep_runtime.present.away import Away
+from sleep_runtime.present.segments import Floats
+from sleep_runtime.telemetry.events import LogEvent
+from sleep_runtime.telemetry.log import get_logger
+from sleep_runtime.telemetry.metrics import METRICS
 
 BATCH = 64
 
+log = get_logger(__name__)
+
 
 class Rows(NamedTuple):
-    """A row a note, and how many rows are zeros because the budget was spent."""
+    """A row a note, and how many rows are zeros because there was no vector to be had."""
 
     matrix: Floats
     lacking: int
@@ -38,54 +44,68 @@ class EmbedBudget:
 
 
 class NoteVectors:
-    """Looks vectors up in the ledger and embeds what it lacks, within bounds. Thread-safe.
+    """Takes vectors from the ledger's rows and embeds what they lack, within bounds. Thread-safe.
 
     At most ``max_embeds`` statements are embedded for one request and ``max_kept`` remembered;
-    notes beyond that get zeros, are found by their words, and have their turn another time.
+    notes beyond that get zeros, are found by their words, and have their turn another time. While
+    the model cannot be used nothing is embedded at all: it is tried again after a while.
     """
 
-    def __init__(
-        self, reader: LedgerReader, embedder: Embedder, *, max_embeds: int, max_kept: int
-    ) -> None:
-        self._reader = reader
+    def __init__(self, embedder: Embedder, *, max_embeds: int, max_kept: int) -> None:
         self._embedder = embedder
         self._max_embeds = max_embeds
         self._max_kept = max_kept
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._lock = threading.Lock()
+        self._away = Away()
 
-    def query(self, text: str) -> bytes:
-        return self._embedder.embed([text])[0]
+    @property
+    def model(self) -> str:
+        return self._embedder.model
+
+    @property
+    def dim(self) -> int:
+        return self._embedder.dim
+
+    @property
+    def away(self) -> str:
+        """Why the model cannot be used now; empty when it can."""
+        return self._away.reason
+
+    def query(self, text: str) -> Floats | None:
+        """The vector of a query; None while the model cannot be used."""
+        made = self._embed([text])
+        if made is None:
+            METRICS.search_degraded.labels("embedder").inc()
+            return None
+        return np.frombuffer(made[0], dtype="<f4")
 
     def budget(self) -> EmbedBudget:
         """What one request may embed."""
         return EmbedBudget(self._max_embeds)
 
-    def rows(self, notes: Sequence[Note], budget: EmbedBudget) -> Rows:
+    def rows(self, notes: Sequence[SegmentRow], budget: EmbedBudget) -> Rows:
         """Vectors for these notes, embedding what is missing while the budget lasts."""
-        found = self._stored(notes)
-        lacking = sorted({n.claim.statement for n in notes if n.id not in found})
-        made = self._remembered(lacking)
-        made.update(self._made(budget.take([text for text in lacking if text not in made])))
-        matrix = np.zeros((len(notes), self._embedder.dim), dtype=np.float32)
-        zeros = 0
-        for row, note in zip(matrix, notes, strict=True):
-            raw = found.get(note.id) or made.get(note.claim.statement)
-            if raw is not None:
-                row[:] = np.frombuffer(raw, dtype="<f4")
-            zeros += raw is None
-        return Rows(matrix, zeros)
+        raw = [note.vector if self.made(note) else b"" for note in notes]
+        if not all(raw):
+            self._fill(raw, notes, budget)
+        lacking = raw.count(b"")
+        nothing = b"\0" * (4 * self.dim)
+        packed = b"".join(vector or nothing for vector in raw)
+        matrix = np.frombuffer(packed, dtype="<f4").reshape(len(raw), self.dim)
+        return Rows(matrix, lacking)
 
-    def _stored(self, notes: Sequence[Note]) -> dict[str, bytes]:
-        """The ledger's vectors that this model made, for the wording at hand."""
-        revisions = {note.id: note.revision for note in notes}
-        return {
-            vector.note_id: vector.vector
-            for vector in self._reader.vectors(list(revisions))
-            if vector.model == self._embedder.model
-            and vector.revision <= revisions[vector.note_id]
-            and len(vector.vector) == 4 * self._embedder.dim
-        }
+    def made(self, one: SegmentRow | NoteVector) -> bool:
+        """Whether this model made the vector, and it has its length."""
+        return one.model == self._embedder.model and len(one.vector) == 4 * self.dim
+
+    def _fill(self, raw: list[bytes], notes: Sequence[SegmentRow], budget: EmbedBudget) -> None:
+        missing = [place for place, vector in enumerate(raw) if not vector]
+        lacking = sorted({notes[place].statement for place in missing})
+        made = self._remembered(lacking)
+        made.update(self._embedded(budget.take([text for text in lacking if text not in made])))
+        for place in missing:
+            raw[place] = made.get(notes[place].statement, b"")
 
     def _remembered(self, statements: Sequence[str]) -> dict[str, bytes]:
         with self._lock:
@@ -94,13 +114,25 @@ class NoteVectors:
                 self._kept.move_to_end(text)
         return known
 
-    def _made(self, statements: Sequence[str]) -> dict[str, bytes]:
+    def _embedded(self, statements: Sequence[str]) -> dict[str, bytes]:
         made: dict[str, bytes] = {}
         for start in range(0, len(statements), BATCH):
             batch = statements[start : start + BATCH]
-            made.update(zip(batch, self._embedder.embed(batch), strict=True))
+            if (vectors := self._embed(batch)) is None:
+                break
+            made.update(zip(batch, vectors, strict=True))
         self._keep(made)
         return made
+
+    def _embed(self, texts: Sequence[str]) -> list[bytes] | None:
+        if self._away:
+            return None
+        try:
+            return self._embedder.embed(texts)
+        except EngineError as error:
+            self._away.mark(str(error))
+            log.warning(LogEvent.SEARCH_DEGRADED, part="embedder", reason=str(error))
+            return None
 
     def _keep(self, made: dict[str, bytes]) -> None:
         with self._lock:

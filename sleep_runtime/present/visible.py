@@ -6,30 +6,39 @@ the same slot from different scopes are a rule and its nearer exception; only th
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from sleep_runtime.core.note import Note, NoteStatus
 from sleep_runtime.core.scope import Scope
+
+_ALPHANUMERIC = re.compile(r"[^\W_]+")
 
 Slot = tuple[tuple[tuple[str, str], ...], str, str, str]
 
 
 def canonical(text: str) -> str:
     """Text as it is compared: case, width, punctuation and spacing do not count."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join("".join(c if c.isalnum() else " " for c in folded).split())
+    if not text:
+        return ""
+    folded = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return " ".join(_ALPHANUMERIC.findall(folded.casefold()))
 
 
 def slot(note: Note) -> Slot | None:
     """The question a note answers, or None when it does not name one (subject and aspect)."""
     claim = note.claim
-    subject, aspect = canonical(claim.subject), canonical(claim.aspect)
-    if not (subject and aspect):
+    return slot_of(claim.subject, claim.aspect, claim.applies_when, claim.about)
+
+
+def slot_of(subject: str, aspect: str, applies_when: str, about: Mapping[str, str]) -> Slot | None:
+    """``slot`` of a note of which only these fields are at hand."""
+    if not (subject and aspect) or not ((of := canonical(subject)) and (on := canonical(aspect))):
         return None
-    about = sorted((canonical(name), canonical(value)) for name, value in claim.about.items())
-    return tuple(about), subject, aspect, canonical(claim.applies_when)
+    named = sorted((canonical(name), canonical(value)) for name, value in about.items())
+    return tuple(named), of, on, canonical(applies_when)
 
 
 def visible(

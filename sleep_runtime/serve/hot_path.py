@@ -107,7 +107,6 @@ class Reader:
         as_of: datetime | None = None,
         include_superseded: bool = False,
     ) -> list[ScoredNote]:
-        self.known(scope)
         most = self._parts.max_k
         if k is not None and k > most:
             raise InvalidInput(
@@ -115,13 +114,16 @@ class Reader:
                 field="k",
                 mend=f"ask for at most {most}, or raise search.max_k",
             )
-        return self._parts.searcher.search(
+        hits = self._parts.searcher.search(
             scope,
             query,
             k=k or self._parts.default_k,
             as_of=as_of,
             include_superseded=include_superseded,
         )
+        if not hits:  # whoever sees a note is known: nearly every search is spared the question
+            self.known(scope)
+        return hits
 
     def context(
         self, scope: Scope, query: str, *, budget_tokens: int | None, compiler: str | None

@@ -43,6 +43,7 @@ class LogEvent(StrEnum):
     REQUEST_FAILED = "request.failed", "a request was answered with an error of ours"
 
     # presentation
+    SEARCH_DEGRADED = "search.degraded", "a part of search cannot be used; the others answer"
     COMPILER_REFUSED = "compiler.refused", "an installed compiler cannot be used; the others work"
 
     # the night

@@ -89,6 +89,12 @@ class Metrics:
     # retrieval
     search_seconds = Row(Histogram, "sleep_search_seconds", "One search.", (), _FAST_S)
     context_seconds = Row(Histogram, "sleep_context_seconds", "One context.", (), _FAST_S)
+    search_degraded = Row(
+        Counter,
+        "sleep_search_degraded_total",
+        "Searches answered without a part: embedder (by words alone) or index (from the ledger).",
+        ("part",),
+    )
 
     # the night
     runs = Row(Counter, "sleep_runs_total", "Runs that ended.", ("state", "tier", "trigger"))

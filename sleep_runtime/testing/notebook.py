@@ -10,8 +10,16 @@ from typing import Any, cast
 
 from sleep_runtime.core.note import Note, NoteStatus, Support
 from sleep_runtime.core.observation import Claim, NoteKind
-from sleep_runtime.core.ports import Embedder, LedgerReader, LedgerWriter, Mark, NoteVector
+from sleep_runtime.core.ports import (
+    Embedder,
+    LedgerReader,
+    LedgerWriter,
+    Mark,
+    NoteVector,
+    SegmentRow,
+)
 from sleep_runtime.core.scope import Scope
+from sleep_runtime.present.rows import row_of
 
 MORNING = datetime(2026, 11, 22, 6, tzinfo=UTC)
 
@@ -122,6 +130,25 @@ class Notebook:
             and (statuses is None or chain[-1].status in statuses)
         ]
         return found[:limit]
+
+    def segment(
+        self, scope: Scope, *, limit: int, after: str = "", vectors: bool = True
+    ) -> list[SegmentRow]:
+        with self._lock:
+            newest = [chain[-1] for _, chain in sorted(self._revisions.items())]
+            shown = [
+                note
+                for note in newest
+                if note.scope == scope and note.status is NoteStatus.ACTIVE and note.id > after
+            ]
+            rows = [row_of(note, self._vectors.get(note.id)) for note in shown[:limit]]
+        return rows if vectors else [row._replace(vector=b"") for row in rows]
+
+    def active(self, scope: Scope) -> dict[str, int]:
+        with self._lock:
+            newest = [chain[-1] for _, chain in sorted(self._revisions.items())]
+        shown = [n for n in newest if n.scope == scope and n.status is NoteStatus.ACTIVE]
+        return {note.id: note.revision for note in shown}
 
     def note(self, note_id: str) -> Note | None:
         with self._lock:

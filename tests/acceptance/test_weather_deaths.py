@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
@@ -35,7 +35,7 @@ def kill(runtime: Runtime, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["HotPath", "JournalOwner", "haproxy"])
 def test_whoever_is_killed_under_load_no_acked_event_is_lost(
-    runtime: Runtime, name: str, record_property: pytest.RecordProperty
+    runtime: Runtime, name: str, record_property: Callable[[str, object], None]
 ) -> None:
     with Crowd(runtime, f"killed{name.lower()}") as crowd:
         crowd.wait_acks(100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 import sleep_runtime
+from sleep_runtime.core.errors import InvalidConfig
 from sleep_runtime.core.fence import strip_fenced
 from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.ports import Compiler, ScoredNote
@@ -17,7 +19,7 @@ from sleep_runtime.core.text import one_line
 from sleep_runtime.present.budget import BudgetCompiler
 from sleep_runtime.present.lines import plain
 from sleep_runtime.present.markdown import MarkdownCompiler
-from sleep_runtime.present.tokens import EstimatedTokens
+from sleep_runtime.present.tokens import EstimatedTokens, make_counter
 from sleep_runtime.testing.contracts.compiler import HOSTILE, CompilerContract, sample
 from sleep_runtime.testing.notebook import make_note
 
@@ -32,6 +34,57 @@ class TestBudget(CompilerContract):
     @pytest.fixture
     def compiler(self) -> Compiler:
         return BudgetCompiler()
+
+
+TOKENIZER = Path(sleep_runtime.__file__).parent / "engines" / "tokenizer" / "tokenizer.json"
+
+
+@pytest.mark.parametrize("counted", ["o200k_base", str(TOKENIZER)], ids=["o200k", "file"])
+class TestCounted(CompilerContract):
+    """Both compilers with the tokenizer of a model."""
+
+    @pytest.fixture(params=[BudgetCompiler, MarkdownCompiler])
+    def compiler(self, request: pytest.FixtureRequest, counted: str) -> Compiler:
+        self.counter = make_counter(counted)
+        made: Compiler = request.param(self.counter)
+        return made
+
+
+@pytest.mark.parametrize("make", [BudgetCompiler, MarkdownCompiler])
+@pytest.mark.parametrize("counted", ["estimate", "cl100k_base", "o200k_base", str(TOKENIZER)])
+@given(st.lists(st.text(max_size=60) | st.sampled_from(HOSTILE), max_size=12), st.integers(16, 200))
+@settings(max_examples=25, deadline=None)
+def test_a_budget_is_kept_by_the_count_that_was_chosen(
+    make: type[BudgetCompiler], counted: str, texts: list[str], budget: int
+) -> None:
+    counter = make_counter(counted)
+    notes = [_scored(f"n{at}", text or "x") for at, text in enumerate(texts)]
+    made = make(counter).compile(notes, query="", budget_tokens=budget)
+    assert made.tokens == counter.count(made.text) <= budget
+
+
+def test_special_tokens_and_lone_surrogates_are_text_like_any_other() -> None:
+    for counted in ("o200k_base", str(TOKENIZER)):
+        assert make_counter(counted).count("<|endoftext|> [SEP] \ud800") > 3
+
+
+@pytest.mark.parametrize("content", [None, "{}", "not json"])
+def test_a_file_that_is_no_tokenizer_is_refused_with_a_mend(
+    content: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "tokenizer.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InvalidConfig, match=r"^compiler\.tokenizer: .*use estimate"):
+        make_counter(str(path))
+
+
+def test_a_vocabulary_whose_package_is_missing_is_refused_with_a_mend(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "bpe_openai", None)
+    with pytest.raises(InvalidConfig, match="bpe-openai"):
+        make_counter("o200k_base")
 
 
 def _scored(note_id: str, text: str, score: float = 0.5, **more: object) -> ScoredNote:

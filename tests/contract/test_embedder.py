@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from sleep_runtime.core.errors import EngineError
@@ -67,3 +70,50 @@ def test_no_allocator_to_ask_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> N
     plain = MiniLmEmbedder().embed(TEXTS[:2])
     monkeypatch.setattr("ctypes.CDLL", refuse)
     assert MiniLmEmbedder().embed(TEXTS[:2]) == plain
+
+
+def test_queries_run_side_by_side_up_to_the_bound_and_give_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = [f"how to show waterfall {number}" for number in range(6)]
+    expected = MiniLmEmbedder().embed(texts)
+    embedder = MiniLmEmbedder(parallel=2)
+    embedder.embed(["loaded"])
+    session, tokenizer = embedder._load()
+    inside, most, guard = 0, 0, threading.Lock()
+    both = threading.Barrier(2, timeout=20)
+
+    class Watched:
+        def run(self, *args: object) -> object:
+            nonlocal inside, most
+            with guard:
+                inside += 1
+                most = max(most, inside)
+            both.wait()  # passes only while two are inside
+            made = session.run(*args)
+            with guard:
+                inside -= 1
+            return made
+
+    monkeypatch.setattr(embedder, "_loaded", (Watched(), tokenizer))
+    with ThreadPoolExecutor(6) as clients:
+        made = list(clients.map(lambda text: embedder.embed([text])[0], texts))
+    assert made == expected
+    assert most == 2
+
+
+def test_a_query_that_comes_again_does_not_run_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    embedder = MiniLmEmbedder()
+    (first,) = embedder.embed(["the waterfall"])
+    monkeypatch.setattr(embedder, "_loaded", None)
+    monkeypatch.setattr(embedder, "_load", lambda: pytest.fail("the model was asked"))
+    assert embedder.embed(["the waterfall"]) == [first]
+
+
+def test_token_states_are_kept_only_on_request() -> None:
+    embedder = MiniLmEmbedder()
+    embedder.embed(["the waterfall"])
+    assert not embedder._states
+    embedder.keep_states(100)
+    embedder.embed(["the other waterfall"])
+    assert list(embedder._states) == ["the other waterfall"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from daylight import (
 )
 from starlette.testclient import TestClient
 
+from sleep_runtime.core.errors import EngineError
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.present.tokens import EstimatedTokens
 from sleep_runtime.testing.clock import ManualClock
@@ -255,6 +256,28 @@ def test_search_as_of_finds_what_was_in_force_then(fresh: Site) -> None:
     both = statements(fresh.http.post("/v1/search", json={**body, "include_superseded": True}))
     assert (now, then) == ({ADJUSTED.statement}, {REPORTED.statement})
     assert both == now | then
+
+
+@pytest.mark.parametrize("path", ["/v1/search", "/v1/context"])
+def test_a_query_too_long_is_refused_before_it_is_searched(learned: Site, path: str) -> None:
+    for chars, status, field in ((5_000, 422, "query"), (1_000_000, 413, "body")):
+        answer = learned.http.post(path, json={"scope": str(ANA), "query": "x" * chars})
+        assert error_of(answer, status)["field"] == field
+        assert len(answer.content) < 1000
+
+
+def test_without_its_model_the_hot_path_captures_and_searches_by_words(
+    fresh: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(texts: Sequence[str]) -> list[bytes]:
+        raise EngineError("the weights are not those of the model", field="embedder.weights")
+
+    learn(fresh)
+    monkeypatch.setattr(fresh.running.embedder, "embed", refuse)
+    answer = fresh.http.post("/v1/search", json={"scope": str(ANA), "query": "EBITDA", "k": 1})
+    assert statements(answer) == {ADJUSTED.statement}
+    assert fresh.http.post("/v1/events", json=[message(901)]).json()["accepted"] == 1
+    assert 'sleep_search_degraded_total{part="embedder"}' in fresh.http.get("/metrics").text
 
 
 def test_nobody_sees_the_notes_of_others(learned: Site) -> None:

@@ -22,6 +22,8 @@ NEVER_LEARNS = "The hot path never learns"
 NEVER_PRESENTS = "Accumulating never presents"
 RAY_IN_SHELLS = "Ray stays in the shells"
 ONLY_PYDANTIC = "The nouns know only pydantic"
+CLIENT_ALONE = "The client needs only httpx"
+NO_CLIENT = "The runtime is no client of itself"
 NO_IO = "Decisions have no I/O"
 
 
@@ -55,6 +57,12 @@ BREAKS = [
     Break("testing/engine.py", "def later() -> None:\n    import ray", RAY_IN_SHELLS),
     Break("core/note.py", "import numpy", ONLY_PYDANTIC),
     Break("core/ports.py", "from sqlalchemy import select", ONLY_PYDANTIC),
+    Break("client/sync.py", "import sleep_runtime.config", LAYERS),
+    Break("client/wire.py", "from pydantic import BaseModel", CLIENT_ALONE),
+    Break("client/face.py", "import sleep_runtime.core.event", CLIENT_ALONE),
+    Break("testing/recorder.py", "import sleep_runtime.core.note", CLIENT_ALONE),
+    Break("serve/app.py", "import sleep_runtime.client", NO_CLIENT),
+    Break("actors/driver.py", "def later() -> None:\n    import sleep_runtime.client", NO_CLIENT),
     Break("consolidation/signal.py", "import time", NO_IO),
     Break("consolidation/group.py", "def pick() -> float:\n    import random", NO_IO),
     Break("consolidation/generate.py", "from socket import socket", NO_IO),

@@ -13,10 +13,12 @@ import pytest
 
 from sleep_runtime.core.errors import InvalidInput, StoreError
 from sleep_runtime.core.note import Note, NoteStatus
-from sleep_runtime.core.ports import Hit, NoteVector
+from sleep_runtime.core.ports import Hit, NoteVector, SegmentRow
 from sleep_runtime.core.scope import Scope
-from sleep_runtime.present.ranking import Lexicon, Table, best, searchable, words
+from sleep_runtime.present.ranking import Asked, by_confidence, by_relevance
+from sleep_runtime.present.rows import row_of
 from sleep_runtime.present.search import Searcher
+from sleep_runtime.present.segments import Segment, View
 from sleep_runtime.present.visible import canonical, slot, visible
 from sleep_runtime.stores.projector import Projector
 from sleep_runtime.testing.embedder import HashEmbedder
@@ -113,44 +115,80 @@ def test_canonical_folds_case_width_punctuation_and_space() -> None:
 # ---------------------------------------------------------------------------- ranking
 
 
+def _view(notes: Sequence[Note], vectors: Any = None) -> View:
+    """The notes of each scope as a segment, nearest to Ana first."""
+    places = {note.id: place for place, note in enumerate(notes)}
+    given = np.zeros((len(notes), 4)) if vectors is None else np.array(vectors)
+    segments = []
+    for scope in ANA.lineage():
+        own = sorted((n for n in notes if n.scope == scope), key=lambda n: n.id)
+        matrix = given[[places[n.id] for n in own]].astype(np.float32)
+        segments.append(Segment(scope, [row_of(n) for n in own], matrix))
+    return View(segments)
+
+
+def _ranked(notes: Sequence[Note], query: str, vectors: Any = None, **how: Any) -> list[str]:
+    """Ids, best first; the query's vector is the first unit vector."""
+    view = _view(notes, vectors)
+    cosines = view.cosines(np.eye(4, dtype=np.float32)[0])
+    ranked = by_relevance(view, Asked.of(query), cosines, k=how.get("k", 50))
+    return [segment.ids[at] for segment, at in (view.place(place) for place, _ in ranked)]
+
+
 def test_words_of_the_query_decide_between_equally_near_notes() -> None:
     notes = [make_note("a", "waterfall by quarter"), make_note("b", "waterfall by year")]
-    table = Table(notes, np.zeros((2, 4), dtype=np.float32))
-    scores = table.score(
-        "by year", np.ones(4, dtype=np.float32), Lexicon(words(searchable(note)) for note in notes)
-    )
-    assert scores[1] > scores[0] > 0
+    assert _ranked(notes, "by year") == ["b", "a"]
+    assert _ranked(notes, "by quarter") == ["a", "b"]
+
+
+def test_meaning_decides_between_notes_that_share_no_word_with_the_query() -> None:
+    notes = [make_note("a", "alpha"), make_note("b", "beta"), make_note("c", "gamma")]
+    assert _ranked(notes, "zeta", [[0.1, 0, 0, 0], [0.9, 0, 0, 0], [0.5, 0, 0, 0]]) == [
+        *("b", "c", "a")
+    ]
 
 
 def test_naming_whom_a_note_is_about_lifts_it_and_half_a_name_does_not() -> None:
     notes = [
-        make_note("a", "same", about={"account": "Northwind Traders"}),
-        make_note("b", "same", about={"account": "Northwind Foods"}),
+        make_note("a", "same", about={"account": "Northwind Foods"}),
+        make_note("b", "same", about={"account": "Northwind Traders"}),
     ]
-    table = Table(notes, np.zeros((2, 4), dtype=np.float32))
-    query = "deck for northwind traders"
-    scores = table.score(query, np.zeros(4, dtype=np.float32), Lexicon([words("x")]))
-    assert scores[0] - scores[1] > 0.1
+    view = _view(notes)
+    assert view.facets(frozenset({"deck", "northwind", "traders"})) is not None
+    assert view.facets(frozenset({"deck", "northwind"})) is None
+    assert _ranked(notes, "deck for northwind traders") == ["b", "a"]
 
 
-def test_ties_go_to_confidence_then_nearness_then_id() -> None:
+def test_a_word_most_notes_have_counts_less_than_one_few_have() -> None:
+    notes = [make_note(f"n{i}", "deck figures") for i in range(8)]
+    notes += [make_note("rare", "waterfall slides")]
+    assert _ranked(notes, "deck waterfall")[0] == "rare"
+
+
+def test_ties_go_to_confidence_then_recency_then_nearness_then_id() -> None:
     notes = [
-        make_note("d", scope="acme", confidence=0.5),
+        make_note("e", scope="acme", confidence=0.5),
+        make_note("d", scope="acme/banking", confidence=0.5),
         make_note("c", scope="acme/banking", confidence=0.5),
-        make_note("b", scope="acme/banking", confidence=0.5),
+        make_note("b", scope="acme", confidence=0.5, day=3),
         make_note("a", scope="acme", confidence=0.6),
     ]
     for order in (notes, notes[::-1]):
-        ranked = best(order, np.array([0.5, 0.5001, 0.5, 0.4999]), scope=ANA, k=4)
-        assert _ids(ranked) == ["a", "b", "c", "d"]
-        assert _ids(best(order, np.full(4, 0.5), scope=ANA, k=2)) == ["a", "b"]
+        assert _ranked(order, "zulu") == ["a", "b", "c", "d", "e"]
+        view = _view(order)
+        first, _ = next(by_confidence(view, k=1))
+        assert view.place(first).segment.ids[view.place(first).at] == "a"
+
+
+def test_cosines_nearer_than_two_builds_of_a_model_are_a_tie() -> None:
+    notes = [make_note("a", confidence=0.5), make_note("b", confidence=0.9)]
+    assert _ranked(notes, "zulu", [[0.50004, 0, 0, 0], [0.5, 0, 0, 0]]) == ["b", "a"]
 
 
 def test_a_vector_that_is_no_number_does_not_hide_the_others() -> None:
-    notes = [make_note("good", "waterfall"), make_note("bad", "waterfall")]
-    vectors = np.array([[1, 0], [np.nan, 0]], dtype=np.float32)
-    scores = Table(notes, vectors).score("x", np.array([1, 0], dtype=np.float32), Lexicon([]))
-    assert _ids(best(notes, scores, scope=ANA, k=1)) == ["good"]
+    notes = [make_note("bad", "waterfall"), make_note("good", "waterfall")]
+    ranked = _ranked(notes, "x", [[np.nan, 0, 0, 0], [0.9, 0, 0, 0]])
+    assert ranked == ["good"]
 
 
 # ---------------------------------------------------------------------------- searcher
@@ -205,8 +243,8 @@ def test_nothing_is_read_again_while_the_ledger_stands_still(
     book = _book(make_note("a"))
     searcher = _searcher(book)
     searcher.search(ANA, "lesson", k=1)
-    monkeypatch.setattr(book, "notes", _refuse)
-    monkeypatch.setattr(book, "vectors", _refuse)
+    for method in ("notes", "vectors", "segment", "named", "active"):
+        monkeypatch.setattr(book, method, _refuse)
     assert _ids(searcher.search(ANA, "lesson", k=1)) == ["a"]
 
 
@@ -217,13 +255,13 @@ def _refuse(*_: object, **__: object) -> object:
 def _read_scopes(book: Notebook, monkeypatch: pytest.MonkeyPatch) -> list[Scope]:
     """The scopes whose notes are read from now on, in order."""
     read: list[Scope] = []
-    notes = book.notes
+    segment = book.segment
 
-    def reading(scopes: Sequence[Scope], **options: Any) -> list[Note]:
-        read.extend(scopes)
-        return notes(scopes, **options)
+    def reading(scope: Scope, **options: Any) -> list[SegmentRow]:
+        read.append(scope)
+        return segment(scope, **options)
 
-    monkeypatch.setattr(book, "notes", reading)
+    monkeypatch.setattr(book, "segment", reading)
     return read
 
 
@@ -252,20 +290,20 @@ def test_readers_of_one_organisation_share_its_notes(monkeypatch: pytest.MonkeyP
 def test_new_vectors_are_used_by_the_next_search() -> None:
     book = _book(make_note("a", "Alpha."), make_note("b", "Beta."))
     searcher = _searcher(book)
-    assert searcher.search(ANA, "zulu", k=2)[0].score < 0.9
+    assert _ids(searcher.search(ANA, "zulu", k=2)) == ["a", "b"]
     (zulu,) = HashEmbedder().embed(["zulu"])
     model = HashEmbedder().model
     book.store_vectors([NoteVector(note_id="b", revision=1, model=model, vector=zulu)])
-    (first, _) = searcher.search(ANA, "zulu", k=2)
-    assert (first.note.id, round(first.score, 3)) == ("b", 1.0)
+    assert _ids(searcher.search(ANA, "zulu", k=2)) == ["b", "a"]
 
 
-@pytest.mark.parametrize("bound", [{"max_views": 3}, {"max_notes": 3}])
-def test_what_is_held_is_bounded(bound: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_held_is_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     teams = [Scope(f"team{number}") for number in range(5)]
     book = _book(*(make_note(f"n-{team}", scope=str(team)) for team in teams))
+    one = _searcher(book)
+    one.search(teams[0], "lesson", k=5)
     read = _read_scopes(book, monkeypatch)
-    searcher = _searcher(book, **bound)
+    searcher = _searcher(book, cache_bytes=int(3.5 * one.segment_bytes / 0.875))
     for team in [*teams, *teams[::-1]]:
         assert _ids(searcher.search(team, "lesson", k=5)) == [f"n-{team}"]
     assert read == [*teams, *teams[1::-1]], "the three used last are held, and no more"
@@ -273,7 +311,7 @@ def test_what_is_held_is_bounded(bound: dict[str, int], monkeypatch: pytest.Monk
 
 def test_a_scope_larger_than_the_bound_is_held_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     book = _book(*(make_note(f"n{number}") for number in range(5)))
-    searcher = _searcher(book, max_notes=3)
+    searcher = _searcher(book, cache_bytes=1)
     searcher.search(ANA, "lesson", k=5)
     read = _read_scopes(book, monkeypatch)
     assert len(searcher.search(ANA, "lesson", k=5)) == 5
@@ -295,16 +333,11 @@ def test_a_view_of_shared_segments_ranks_as_if_it_were_made_alone() -> None:
         )
         for number in range(200)
     ]
-    searcher, embedder = _searcher(_book(*notes)), HashEmbedder()
+    searcher = _searcher(_book(*notes))
     for scope in (*ANA.lineage(), BEN):
-        shown = visible(notes, scope)
-        raw = b"".join(embedder.embed([note.claim.statement for note in shown]))
-        table = Table(shown, np.frombuffer(raw, dtype="<f4").reshape(len(shown), -1))
-        lexicon = Lexicon(words(searchable(note)) for note in shown)
+        alone = _searcher(_book(*visible(notes, scope)))
         for query in ("waterfall by quarter", "deck dates", "unheard of"):
-            vector = np.frombuffer(embedder.embed([query])[0], dtype="<f4")
-            alone = best(shown, table.score(query, vector, lexicon), scope=scope, k=300)
-            assert searcher.search(scope, query, k=300) == alone
+            assert searcher.search(scope, query, k=300) == alone.search(scope, query, k=300)
 
 
 def test_as_of_shows_what_was_known_and_true_then() -> None:
@@ -425,7 +458,7 @@ def test_a_large_scope_is_asked_of_the_index_and_a_small_one_is_not() -> None:
     searcher = Searcher(book.reader, Spy(), HashEmbedder(), exact_limit=10)
     hits = searcher.search(ANA, "Topic7", k=3)
     assert hits[0].note.id == "n07"
-    assert asked == [(Scope("acme/banking"),)]
+    assert asked == [[Scope("acme/banking")]]
     assert searcher.search(ANA, "my own", k=3)[0].note.id == "mine"
 
 
@@ -514,7 +547,7 @@ def test_time_travel_in_a_large_scope_does_not_use_the_index() -> None:
 
 def test_searches_and_commits_in_many_threads_agree_with_the_ledger() -> None:
     book = _book(make_note("n", "Lesson zero.", revision=1))
-    searcher = _searcher(book, max_views=2)
+    searcher = _searcher(book, cache_bytes=1)
     scopes = [Scope(f"acme/banking/u{i}") for i in range(4)]
 
     def read(number: int) -> bool:

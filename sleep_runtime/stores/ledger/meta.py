@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from sleep_runtime.core.scope import Scope
 from sleep_runtime.stores.ledger.schema import meta, scope_versions
 
 WATERMARK = "watermark"
@@ -37,16 +36,6 @@ def bump(tx: sa.Connection, scopes: Iterable[str]) -> None:
         tx.execute(_BUMP, changed)
 
 
-def versions(tx: sa.Connection, scopes: Sequence[Scope]) -> dict[Scope, int]:
-    """The version of each of these scopes, 0 where nothing was ever bumped."""
-    named = {"scopes": [str(scope) for scope in scopes]}
-    found = {row.scope: row.version for row in tx.execute(_VERSIONS, named)}
-    return {scope: found.get(str(scope), 0) for scope in scopes}
-
-
-_VERSIONS = sa.select(scope_versions).where(
-    scope_versions.c.scope.in_(sa.bindparam("scopes", expanding=True))
-)
 _BUMP = insert(scope_versions).on_conflict_do_update(
     index_elements=["scope"], set_={"version": scope_versions.c.version + 1}
 )

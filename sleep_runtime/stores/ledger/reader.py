@@ -18,7 +18,7 @@ from sleep_runtime.core.errors import StoreError
 from sleep_runtime.core.note import MAX_WORDINGS, Dossier, Evidence, Note, NoteStatus, wordings
 from sleep_runtime.core.observation import Observation
 from sleep_runtime.core.pool import Backlog
-from sleep_runtime.core.ports import Cursors, Mark, NoteVector, Pending, Pin
+from sleep_runtime.core.ports import Cursors, Mark, NoteVector, Pending, Pin, SegmentRow
 from sleep_runtime.core.proposal import CommittedDelta, Critique, Judgement, Proposal
 from sleep_runtime.core.review import RememberedVerdict, Review, ReviewState
 from sleep_runtime.core.run import Lease, Run, Schedule
@@ -26,6 +26,7 @@ from sleep_runtime.core.scope import Scope, Tier
 from sleep_runtime.core.spending import Bucket
 from sleep_runtime.core.undo import Undoing
 from sleep_runtime.stores.ledger import (
+    lean,
     meta,
     opinions,
     reviews,
@@ -41,7 +42,7 @@ from sleep_runtime.stores.ledger.digest import digest_of
 from sleep_runtime.stores.ledger.revision import check_at_head
 from sleep_runtime.stores.ledger.schema import observing, under
 from sleep_runtime.stores.ledger.undoing import reworded
-from sleep_runtime.stores.sqlite import reader_engine, store_errors
+from sleep_runtime.stores.sqlite import ReadPool, reader_engine, store_errors
 
 T = TypeVar("T")
 
@@ -57,6 +58,7 @@ class SqliteLedgerReader:
         self._path = Path(path)
         self._open = True
         self._engine = reader_engine(self._path)
+        self._lean = ReadPool(self._path)
         try:
             with self._read() as tx:
                 check_at_head(tx, self._path)
@@ -67,6 +69,7 @@ class SqliteLedgerReader:
     def close(self) -> None:
         """Close the connections. Closing again does nothing."""
         self._open = False
+        self._lean.close()
         self._engine.dispose()
 
     def __enter__(self) -> Self:
@@ -111,8 +114,8 @@ class SqliteLedgerReader:
         return self._one(seen, tuple) is not None
 
     def versions(self, scopes: Sequence[Scope]) -> dict[Scope, int]:
-        with self._read() as tx:
-            return meta.versions(tx, scopes)
+        with self._lean.connection() as connection:
+            return lean.versions(connection, scopes)
 
     def watermark(self) -> int:
         return self._number(meta.WATERMARK)
@@ -164,12 +167,19 @@ class SqliteLedgerReader:
         chain = _chain(note_id).order_by(schema.notes.c.revision.desc())
         return self._one(chain, rows.note)
 
+    def segment(
+        self, scope: Scope, *, limit: int, after: str = "", vectors: bool = True
+    ) -> list[SegmentRow]:
+        with self._lean.connection() as connection:
+            return lean.segment(connection, scope, limit=limit, after=after, vectors=vectors)
+
+    def active(self, scope: Scope) -> dict[str, int]:
+        with self._lean.connection() as connection:
+            return lean.active(connection, scope)
+
     def named(self, note_ids: Sequence[str]) -> list[Note]:
-        found: list[Note] = []
-        with self._read() as tx:
-            for batch in rows.batches(sorted(set(note_ids))):
-                found += [rows.note(row) for row in tx.execute(_NAMED, {"ids": batch})]
-        return found
+        with self._lean.connection() as connection:
+            return lean.named(connection, note_ids)
 
     def history(self, note_id: str) -> list[Note]:
         return self._all(_chain(note_id).order_by(schema.notes.c.revision), rows.note)
@@ -195,11 +205,8 @@ class SqliteLedgerReader:
         return self._all(about.order_by(*_EVIDENCE_ORDER), rows.evidence)
 
     def vectors(self, note_ids: Sequence[str]) -> list[NoteVector]:
-        found: list[NoteVector] = []
-        with self._read() as tx:
-            for batch in rows.batches(sorted(set(note_ids))):
-                found += [rows.vector(row) for row in tx.execute(_VECTORS_OF, {"ids": batch})]
-        return found
+        with self._lean.connection() as connection:
+            return lean.vectors(connection, note_ids)
 
     # ------------------------------------------------------------------------ observations, runs
 
@@ -355,12 +362,6 @@ _NOTES_OF = (
     .where(schema.newest.c.scope == _OF)
     .order_by(schema.newest.c.note_id)
 )
-_NAMED = (
-    sa.select(schema.notes)
-    .select_from(rows.NEWEST_NOTES)
-    .where(schema.newest.c.note_id.in_(_IDS))
-    .order_by(schema.newest.c.note_id)
-)
 _EVIDENCE_OF = (
     sa.select(schema.note_evidence)
     .join(schema.newest, schema.newest.c.note_id == schema.note_evidence.c.note_id)
@@ -369,11 +370,6 @@ _EVIDENCE_OF = (
 )
 _SAID = sa.select(schema.observations).where(
     schema.observations.c.id.in_(_IDS), schema.observations.c.feedback_on == ""
-)
-_VECTORS_OF = (
-    sa.select(schema.note_vectors)
-    .where(schema.note_vectors.c.note_id.in_(_IDS))
-    .order_by(schema.note_vectors.c.note_id)
 )
 _OBSERVATIONS = {
     tier: sa.select(schema.observations)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sleep_runtime.core.fence import CLOSE, OPEN, strip_fenced
 from sleep_runtime.core.ports import Compiler, ScoredNote
-from sleep_runtime.present.tokens import EstimatedTokens
+from sleep_runtime.present.tokens import EstimatedTokens, TokenCounter
 from sleep_runtime.testing.notebook import make_note
 
 HOSTILE = (
@@ -72,6 +72,9 @@ def hostile() -> list[ScoredNote]:
 class CompilerContract:
     """Every test takes the compiler as ``compiler``."""
 
+    counter: TokenCounter = EstimatedTokens()
+    """What the compiler counts tokens with."""
+
     def test_with_room_every_note_is_shown_and_named(self, compiler: Compiler) -> None:
         notes = sample()
         made = compiler.compile(notes, query="chart", budget_tokens=5000)
@@ -92,7 +95,7 @@ class CompilerContract:
             for budget in (*range(0, 120, 3), 200, 400):
                 made = compiler.compile(notes, query="chart", budget_tokens=budget)
                 assert made.tokens <= budget
-                assert made.tokens == EstimatedTokens().count(made.text)
+                assert made.tokens == self.counter.count(made.text)
                 assert bool(made.text) == bool(made.notes)
 
     def test_more_budget_never_says_nothing(self, compiler: Compiler) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -76,6 +76,44 @@ class NoteContract:
         bench.writer.mark_all(generation=0)
         assert bench.reader.versions(lineage) == expected
         assert bench.reader.versions([]) == {}
+
+    def test_a_segment_is_the_active_notes_of_one_scope_with_their_vectors(
+        self, bench: LedgerBench
+    ) -> None:
+        held = [note("n1", scope=TEAM), note("n2", scope=TEAM), note("n3", scope=TEAM)]
+        gone = note("n4", scope=TEAM, status=NoteStatus.RETIRED)
+        vectors = {"n1": b"\x01" * 8, "n4": b"\x04" * 8}
+        commit = Commit(
+            deltas=tuple(delta(one) for one in (*held, gone)), vectors=vectors, vector_model="mini"
+        )
+        bench.night(TEAM, upto=1, commit=commit)
+        bench.night(ANA, upto=1, commit=Commit(deltas=(delta(note("mine")),)))
+        rows = bench.reader.segment(TEAM, limit=9)
+        assert [(row.note_id, row.model, row.vector) for row in rows] == [
+            ("n1", "mini", b"\x01" * 8),
+            ("n2", "", b""),
+            ("n3", "", b""),
+        ]
+        assert [row.note_id for row in bench.reader.segment(TEAM, limit=1, after="n1")] == ["n2"]
+        bare = bench.reader.segment(TEAM, limit=9, vectors=False)
+        assert [(row.model, row.vector) for row in bare] == [("mini", b""), ("", b""), ("", b"")]
+        assert bench.reader.active(TEAM) == {"n1": 1, "n2": 1, "n3": 1}
+        assert bench.reader.segment(ORG, limit=9) == []
+        assert bench.reader.active(ORG) == {}
+
+    def test_a_segment_says_of_a_note_what_the_note_says(self, bench: LedgerBench) -> None:
+        bench.night(upto=1, commit=Commit(deltas=(delta(note()),)))
+        (row,) = bench.reader.segment(ANA, limit=9)
+        (held,) = bench.reader.named([row.note_id])
+        claim = held.claim
+        assert row[:8] == (
+            *(held.id, held.revision, claim.statement, claim.subject, claim.aspect),
+            *(claim.value, claim.applies_when, claim.about),
+        )
+        assert row.confidence == held.confidence
+        assert timedelta(microseconds=row.since_us) == held.valid_from - datetime(
+            1970, 1, 1, tzinfo=UTC
+        )
 
     def test_one_commit_may_revise_a_note_twice(self, bench: LedgerBench) -> None:
         twice = (delta(note()), delta(note(revision=2), DeltaKind.REINFORCE))

@@ -1,0 +1,1 @@
+"""Ours beside what people use instead: a memory layer, and a vector store with a filter."""

@@ -1,0 +1,1 @@
+"""How long a search takes, apart from the query's embedding, and what it costs in memory."""
