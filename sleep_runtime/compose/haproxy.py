@@ -28,7 +28,11 @@ _REFUSAL = {
     "reason": "more requests are waiting than can be answered soon",
     "mend": "retry in a second; captured events need the same ids",
 }
-_SLOW = {"field": "body", "reason": "", "mend": "send it faster, or in smaller batches"}
+_SLOW = {
+    "field": "body",
+    "reason": "",
+    "mend": "send it faster or in smaller batches, or raise http.body_timeout_s",
+}
 _AWAY = {
     "field": "",
     "reason": "the hot path is being started again",

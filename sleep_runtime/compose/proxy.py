@@ -19,16 +19,16 @@ from sleep_runtime.compose.placement import pinned
 # HAProxy takes several times what Serve's own proxy does, and what it hands on is answered in the
 # replica's loop, not in a thread beside it: nothing of ours blocks that loop.
 #
-# It lets go of clients that say nothing for longer than our own requests may take, and of a replica
-# that says nothing for longer than rebuilding an index may. Serve looks after it every second and
-# has it again after three looks. It knows within a second that a replica wants to leave, so no
-# replica has to stay open half a minute for it.
+# It lets go of clients that do not go on sending or reading, which hold a place at a replica, and
+# of a replica that says nothing for longer than rebuilding an index takes. Serve looks after it
+# every second and has it again after three looks. It knows within a second that a replica wants
+# to leave, so none has to stay open half a minute for it.
 HA_PROXY = "RAY_SERVE_ENABLE_HA_PROXY"
 PROXY_ENVIRONMENT = {
     HA_PROXY: "1",
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
-    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "75",
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "20",
     "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "660",
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
