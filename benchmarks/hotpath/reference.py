@@ -6,14 +6,15 @@ it first, with the embedder and the threads that search has. Bare ASGI, as our o
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
-from fastapi.concurrency import run_in_threadpool
 from ray import serve
 
 from sleep_runtime.compose.cold import make_embedder
 from sleep_runtime.config import Settings
+from sleep_runtime.serve.bare import reading_threads
 from sleep_runtime.serve.bodies import Bodies, Limit
 
 PREFIX = "/reference"
@@ -49,6 +50,7 @@ class _Reference:
         self._bodies = Bodies(settings.http.body_timeout_s, settings.http.max_bodies_bytes)
         self._embedder = make_embedder(settings)
         self._embedder.embed(["warm up"])
+        self._threads = reading_threads()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -56,6 +58,8 @@ class _Reference:
         raw = await self._bodies.read(receive, _LIMIT)
         self._bodies.drop(raw)
         if scope["path"].endswith("/embed"):
-            await run_in_threadpool(self._embedder.embed, [json.loads(raw)["query"]])
+            loop = asyncio.get_running_loop()
+            query = json.loads(raw)["query"]
+            await loop.run_in_executor(self._threads, self._embedder.embed, [query])
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         await send({"type": "http.response.body", "body": _BODY})

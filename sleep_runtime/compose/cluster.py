@@ -45,6 +45,7 @@ from sleep_runtime.compose.proxy import (
     MAX_CONNECTIONS,
     PROXY_ENVIRONMENT,
     PROXY_PORTS,
+    READY_TIMEOUT,
     max_connections,
     open_files,
     replica_ports,
@@ -301,6 +302,7 @@ def _proxy_environment(settings: Settings) -> dict[str, str]:
         **replica_ports(settings.ray.namespace),
         MAX_CONNECTIONS: str(max_connections(open_files())),
         HAPROXY_PROGRAM: str(proxy_program(settings)),
+        READY_TIMEOUT: "30",  # on a busy machine our program may take longer than Serve's patience
     }
 
 

@@ -31,7 +31,6 @@ PROXY_ENVIRONMENT = {
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "20",
     "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "660",
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
-    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
 }
 # Serve listens here as well. Each Ray of a machine needs ports of its own: the last one is shared
@@ -48,6 +47,7 @@ _REPLICA_PORTS = (
 # Below what systems give to outgoing connections. A port rests for minutes after its replica.
 _FIRST_PORT, _PORTS_OF_ONE, _RANGES = 20_000, 100, 120
 HAPROXY_PROGRAM = "RAY_SERVE_HAPROXY_BINARY_PATH"
+READY_TIMEOUT = "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"
 SLOW = "Serve's own proxy answers, which takes a fraction of the requests that HAProxy does"
 DEFAULTS = "HAProxy runs with some of Ray's own settings, which are slower to mend and to let go"
 ANSWER_S = 30.0

@@ -25,6 +25,7 @@ from sleep_runtime.serve.bare import (
     SearchEndpoint,
     append,
     from_validation,
+    reading_threads,
 )
 from sleep_runtime.serve.bodies import Bodies
 from sleep_runtime.serve.description import description
@@ -84,10 +85,11 @@ def build_app(parts: HotPathParts) -> Front:
     _add_people(app, People(parts, reader))
     add_pool(app, parts)
     _add_health(app, parts)
+    threads = reading_threads()
     hot: dict[str, Endpoint] = {
         "/v1/events": CaptureEndpoint(parts),
-        "/v1/search": SearchEndpoint(reader),
-        "/v1/context": ContextEndpoint(reader),
+        "/v1/search": SearchEndpoint(reader, threads),
+        "/v1/context": ContextEndpoint(reader, threads),
     }
     return Front(app, hot, Bodies(parts.body_s, parts.max_bodies_bytes), parts.latency)
 

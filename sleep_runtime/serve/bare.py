@@ -6,8 +6,11 @@ and back, which costs several times what an event does, is left out.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 from collections.abc import Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -94,20 +97,24 @@ class SearchEndpoint:
 
     limit = SMALL
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, threads: Executor) -> None:
         self._reader = reader
+        self._threads = threads
 
     async def __call__(self, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:  # noqa: ARG002 - the protocol's signature
         body = _read(SearchBody, raw)
         with METRICS.search_seconds.time():
-            hits = await run_in_threadpool(
-                self._reader.search,
-                body.scope,
-                body.query,
-                k=body.k,
-                as_of=body.as_of,
-                include_superseded=body.include_superseded,
-            )
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self._answer, body)
+
+    def _answer(self, body: SearchBody) -> bytes:
+        hits = self._reader.search(
+            body.scope,
+            body.query,
+            k=body.k,
+            as_of=body.as_of,
+            include_superseded=body.include_superseded,
+        )
         found = [{"note": hit.note.public(), "score": round(hit.score, 6)} for hit in hits]
         return _dumps({"hits": found})
 
@@ -117,20 +124,28 @@ class ContextEndpoint:
 
     limit = SMALL
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, threads: Executor) -> None:
         self._reader = reader
+        self._threads = threads
 
     async def __call__(self, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:  # noqa: ARG002 - the protocol's signature
         body = _read(ContextBody, raw)
         with METRICS.context_seconds.time():
-            compiled = await run_in_threadpool(
-                self._reader.context,
-                body.scope,
-                body.query,
-                budget_tokens=body.budget_tokens,
-                compiler=body.compiler,
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self._answer, body)
+
+    def _answer(self, body: ContextBody) -> bytes:
+        return _dumps(
+            self._reader.context(
+                body.scope, body.query, budget_tokens=body.budget_tokens, compiler=body.compiler
             )
-        return _dumps(compiled)
+        )
+
+
+def reading_threads() -> Executor:
+    """Threads for questions: hardly more than processors, so that few wait for each other's turn
+    at the interpreter. How many questions may wait for one is bounded by HTTP's own limits."""
+    return ThreadPoolExecutor((os.cpu_count() or 1) + 1, thread_name_prefix="question")
 
 
 async def append(

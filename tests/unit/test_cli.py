@@ -835,6 +835,7 @@ class FakeRunning:
         self.url = "http://127.0.0.1:1"
         self.wait = wait
         self.stopped = 0
+        self.remarks = ("HAProxy is off (export it)",)
 
     def stop(self, progress: Callable[[str], None]) -> None:
         progress("closing")
@@ -874,6 +875,7 @@ def test_up_shows_stages_and_one_line_and_drains_on_a_signal(
     assert [line.split("s  ")[-1] for line in result.err.splitlines()] == [
         "loading",
         "starting Ray",
+        "warning: HAProxy is off (export it)",
         "draining…",
         "closing",
         "down",
