@@ -20,7 +20,7 @@ from sleep_runtime.actors.journal_wire import (
 )
 from sleep_runtime.core.errors import StoreError
 from sleep_runtime.core.journal import AppendResult, JournalRow
-from sleep_runtime.stores.room import MAX_PENDING, MAX_PENDING_BYTES, Room
+from sleep_runtime.stores.room import MAX_PENDING, MAX_PENDING_BYTES, REPLICA, Room
 from sleep_runtime.telemetry.events import LogEvent
 from sleep_runtime.telemetry.log import get_logger
 
@@ -54,7 +54,7 @@ class JournalClient:
         max_pending_bytes: int = MAX_PENDING_BYTES,
     ) -> None:
         self._find = find
-        self._room = Room(max_pending, max_pending_bytes)
+        self._room = Room(REPLICA, max_pending, max_pending_bytes)
         self._waiting: deque[_Asked] = deque()
         self._sent: dict[int, list[_Asked]] = {}
         self._number = 0

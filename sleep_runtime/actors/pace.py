@@ -21,6 +21,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sleep_runtime.telemetry.metrics import METRICS
+
 WINDOW_S = 0.1
 MAX_PAUSE_S = 1.0
 LEAST_DEBT_S = 0.05
@@ -113,6 +115,7 @@ class Pace:
         while left > 0 and self.live() > self.busy_above:
             step = min(left, WINDOW_S)
             self.wait(step)
+            METRICS.held_back_seconds.inc(step)
             left -= step
 
     def hold(self, processes: Callable[[], Iterable[int]], end: threading.Event) -> None:

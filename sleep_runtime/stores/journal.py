@@ -28,7 +28,7 @@ from sleep_runtime.core.journal import AppendResult, JournalRow, ScopeHead
 from sleep_runtime.core.ports import Clock
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.stores.datadir import file_lock
-from sleep_runtime.stores.room import MAX_PENDING, MAX_PENDING_BYTES, Room, Size
+from sleep_runtime.stores.room import JOURNAL, MAX_PENDING, MAX_PENDING_BYTES, Room, Size
 from sleep_runtime.stores.sqlite import (
     as_store_error,
     check_version,
@@ -118,7 +118,7 @@ class SqliteJournal:
     ) -> None:
         self.path = Path(path)
         self._max_batch = max_batch
-        self._room = Room(max_pending, max_pending_bytes)
+        self._room = Room(JOURNAL, max_pending, max_pending_bytes)
         self._clock = clock or SystemClock()
         self._changed = threading.Condition()
         self._queue: deque[_Group] = deque()

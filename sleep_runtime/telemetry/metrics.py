@@ -83,7 +83,10 @@ class Metrics:
     )
     journal_queue_events = Row(Gauge, "sleep_journal_queue_events", "Events waiting for the disk.")
     overloaded = Row(
-        Counter, "sleep_overloaded_total", "Refusals because a queue is full.", ("queue",)
+        Counter,
+        "sleep_overloaded_total",
+        "Refusals because too much waits: at the journal, or in a replica.",
+        ("queue",),
     )
 
     # retrieval
@@ -174,6 +177,12 @@ class Metrics:
     pool_failures = Row(Gauge, "sleep_pool_failures", "Starts of an engine that failed in a row.")
     pool_gpu_seconds = Row(
         Counter, "sleep_pool_gpu_seconds_total", "Time the idle pool held GPUs, times GPUs."
+    )
+
+    held_back_seconds = Row(
+        Counter,
+        "sleep_held_back_seconds_total",
+        "Time that threads of nights waited because live work wanted the processors.",
     )
 
     # the index

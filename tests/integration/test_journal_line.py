@@ -25,6 +25,7 @@ from sleep_runtime.core.errors import Overloaded, StoreError, StoreFull
 from sleep_runtime.core.journal import AppendResult, JournalRow
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.stores.journal import SqliteJournal, SqliteJournalReader
+from sleep_runtime.telemetry.metrics import registry
 
 ORG = Scope("acme")
 
@@ -179,6 +180,11 @@ def test_what_does_not_fit_is_refused_and_what_does_is_kept(tmp_path: Path) -> N
         made.end()
 
 
+def refused() -> float:
+    found = registry().get_sample_value("sleep_overloaded_total", {"queue": "replica"})
+    return found or 0.0
+
+
 @pytest.mark.parametrize(
     ("limits", "unit"), [({"max_pending": 1}, "events"), ({"max_pending_bytes": 10}, "bytes")]
 )
@@ -189,7 +195,9 @@ def test_a_replica_holds_a_bounded_amount(owner: Owner, limits: dict[str, int], 
                 await client.append([row("a", b"123456"), row("b", b"123456")])
             assert (await client.append([row("a")])).accepted == 1
 
+    before = refused()
     asyncio.run(work())
+    assert refused() == before + 1
 
 
 def test_a_caller_that_gives_up_takes_nothing_with_it(owner: Owner) -> None:

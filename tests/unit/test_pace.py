@@ -21,6 +21,7 @@ from sleep_runtime.actors.pace import (
     Processors,
     descendants,
 )
+from sleep_runtime.telemetry.metrics import registry
 
 WAIT_S = 30.0
 
@@ -93,6 +94,11 @@ class Thread:
         return sum(self.waits) - before
 
 
+def held_back() -> float:
+    found = registry().get_sample_value("sleep_held_back_seconds_total")
+    return found or 0.0
+
+
 def test_a_calm_machine_is_no_reason_to_wait() -> None:
     thread = Thread(live=0.5)
     assert sum(thread.work(1.0) for _ in range(100)) == 0.0
@@ -100,8 +106,10 @@ def test_a_calm_machine_is_no_reason_to_wait() -> None:
 
 def test_in_busy_times_a_thread_takes_its_share() -> None:
     thread = Thread()
+    before = held_back()
     waited = sum(thread.work(0.005) for _ in range(100))
     assert 0.5 / (0.5 + waited) == pytest.approx(0.02, rel=0.05)
+    assert held_back() - before == pytest.approx(waited)
 
 
 def test_pieces_too_small_for_a_pause_are_added_up() -> None:
