@@ -10,10 +10,12 @@ Run as a file, so only the standard library is imported.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -23,6 +25,7 @@ from pathlib import Path
 PROGRAM = "haproxy"
 AWAY, SLOW = "away.http", "slow.http"
 CHECK_TIMEOUT_S = 20.0
+_PR_SET_PDEATHSIG = 1
 _REFUSAL = {
     "field": "",
     "reason": "more requests are waiting than can be answered soon",
@@ -135,10 +138,17 @@ def write_program(folder: Path, limits: Limits) -> Path:
 
 def main(arguments: Sequence[str]) -> None:
     """``BINARY LIMITS -f CONFIG …``: mend the configuration, then become HAProxy with the rest."""
+    _end_with_parent()
     binary, limits, rest = arguments[0], Limits(**json.loads(arguments[1])), list(arguments[2:])
     if "-f" in rest:
         _mend(Path(rest[rest.index("-f") + 1]), limits, binary)
     os.execv(binary, [binary, *rest])  # noqa: S606 - becoming it is what this is for
+
+
+def _end_with_parent() -> None:
+    """Else an HAProxy whose manager is killed goes on listening for nobody. See prctl(2)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _mend(path: Path, limits: Limits, binary: str) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -126,3 +129,29 @@ def test_the_program_becomes_haproxy(config: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "maxconn 32" in config.read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux")
+def test_haproxy_ends_with_the_process_that_started_it(config: Path) -> None:
+    config.write_text(written(config.parent))
+    program = haproxy.write_program(config.parent, LIMITS)
+    script = (
+        "import subprocess, sys, threading\n"
+        "started = subprocess.Popen(sys.argv[1:])\n"
+        "print(started.pid, flush=True)\n"
+        "threading.Event().wait(60)\n"
+    )
+    command = [sys.executable, "-c", script, str(program), "-db", "-f", str(config)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        started = Path(f"/proc/{int(parent.stdout.readline())}")
+        until(lambda: b"haproxy" in (started / "cmdline").read_bytes().split(b"\0")[0])
+        parent.kill()
+    until(lambda: not started.exists())
+
+
+def until(condition: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
