@@ -14,12 +14,12 @@ from typing import NamedTuple, cast
 from sleep_runtime.actors.journal_wire import (
     HEAD,
     MAX_FRAME_BYTES,
-    Answer,
     question,
     read_answer,
 )
 from sleep_runtime.core.errors import StoreError
 from sleep_runtime.core.journal import AppendResult, JournalRow
+from sleep_runtime.stores.journal import Answer
 from sleep_runtime.stores.room import MAX_PENDING, MAX_PENDING_BYTES, REPLICA, Room
 from sleep_runtime.telemetry.events import LogEvent
 from sleep_runtime.telemetry.log import get_logger

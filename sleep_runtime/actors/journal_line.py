@@ -23,11 +23,10 @@ from typing import BinaryIO, cast
 from sleep_runtime.actors.journal_wire import (
     HEAD,
     MAX_FRAME_BYTES,
-    Answer,
     answer,
     read_question,
 )
-from sleep_runtime.stores.journal import SqliteJournal
+from sleep_runtime.stores.journal import Answer, SqliteJournal
 from sleep_runtime.telemetry.failpoint import failpoint
 from sleep_runtime.telemetry.metrics import METRICS
 

@@ -22,6 +22,7 @@ from sleep_runtime.core.errors import (
     StoreFull,
 )
 from sleep_runtime.core.journal import AppendResult, JournalRow
+from sleep_runtime.stores.journal import Answer
 
 HEAD = struct.Struct(">I")
 MAX_FRAME_BYTES = 2**30
@@ -30,8 +31,6 @@ _UNICODE = "surrogatepass"
 _KINDS: dict[str, type[SleepRuntimeError]] = {
     kind.__name__: kind for kind in (StoreError, StoreFull, StoreBusy, Overloaded)
 }
-
-Answer = AppendResult | StoreError | Overloaded
 
 
 def question(number: int, batches: Sequence[Sequence[JournalRow]]) -> bytes:

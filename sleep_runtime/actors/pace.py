@@ -16,7 +16,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,7 @@ LEAST_DEBT_S = 0.05
 HOLD_S = 0.5
 _STAT = Path("/proc/stat")
 # Columns of the first line, see proc(5). "nice" is cold work; what is idle or waits is nobody's.
-_USER, _NICE, _SYSTEM, _IDLE, _IOWAIT = range(5)
+_NICE, _IDLE, _IOWAIT = 1, 3, 4
 
 
 def nothing() -> None:
@@ -123,17 +123,16 @@ class Pace:
 
         In busy times they are stopped, and run for ``busy_share`` of the time. For a thread.
         """
-        held: list[int] = []
+        busy = False
+        while not end.wait(HOLD_S * self.busy_share if busy else WINDOW_S):
+            busy = self.live() > self.busy_above
+            if busy:
+                self._hold_once(list(processes()))
+
+    def _hold_once(self, held: Sequence[int]) -> None:
         try:
-            while not end.wait(HOLD_S * self.busy_share if held else WINDOW_S):
-                _signal(held, signal.SIGCONT)
-                held = []
-                if self.live() <= self.busy_above:
-                    continue
-                held = list(processes())
-                _signal(held, signal.SIGSTOP)
-                self._pause(HOLD_S)
-                _signal(held, signal.SIGCONT)
+            _signal(held, signal.SIGSTOP)
+            self._pause(HOLD_S)
         finally:
             _signal(held, signal.SIGCONT)
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from fastapi.concurrency import run_in_threadpool
+from prometheus_client import Histogram
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from sleep_runtime.capture.native import parse_events
@@ -92,20 +94,33 @@ class CaptureEndpoint:
         return _ONE_ACCEPTED if answer == _ONE else _dumps(answer)
 
 
-class SearchEndpoint:
-    """The notes a reader at ``scope`` may see, best first: user, then team, then org."""
+class _QuestionEndpoint(ABC, Generic[Model]):
+    """A question is read in the loop and answered, whole, in a thread."""
 
     limit = SMALL
+    takes: type[Model]
+    seconds: Histogram
 
     def __init__(self, reader: Reader, threads: Executor) -> None:
         self._reader = reader
         self._threads = threads
 
     async def __call__(self, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:  # noqa: ARG002 - the protocol's signature
-        body = _read(SearchBody, raw)
-        with METRICS.search_seconds.time():
+        body = _read(self.takes, raw)
+        with self.seconds.time():
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._threads, self._answer, body)
+
+    @abstractmethod
+    def _answer(self, body: Model) -> bytes:
+        """The answer's JSON. Runs in a thread."""
+
+
+class SearchEndpoint(_QuestionEndpoint[SearchBody]):
+    """The notes a reader at ``scope`` may see, best first: user, then team, then org."""
+
+    takes = SearchBody
+    seconds = METRICS.search_seconds
 
     def _answer(self, body: SearchBody) -> bytes:
         hits = self._reader.search(
@@ -119,20 +134,11 @@ class SearchEndpoint:
         return _dumps({"hits": found})
 
 
-class ContextEndpoint:
+class ContextEndpoint(_QuestionEndpoint[ContextBody]):
     """Prompt text for ``query`` within a token budget, and the notes it is made of."""
 
-    limit = SMALL
-
-    def __init__(self, reader: Reader, threads: Executor) -> None:
-        self._reader = reader
-        self._threads = threads
-
-    async def __call__(self, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:  # noqa: ARG002 - the protocol's signature
-        body = _read(ContextBody, raw)
-        with METRICS.context_seconds.time():
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._answer, body)
+    takes = ContextBody
+    seconds = METRICS.context_seconds
 
     def _answer(self, body: ContextBody) -> bytes:
         return _dumps(

@@ -15,7 +15,6 @@ from sleep_runtime.actors import journal_client
 from sleep_runtime.actors.journal_client import JournalClient
 from sleep_runtime.actors.journal_line import JournalSocket
 from sleep_runtime.actors.journal_wire import (
-    Answer,
     answer,
     question,
     read_answer,
@@ -24,7 +23,7 @@ from sleep_runtime.actors.journal_wire import (
 from sleep_runtime.core.errors import Overloaded, StoreError, StoreFull
 from sleep_runtime.core.journal import AppendResult, JournalRow
 from sleep_runtime.core.scope import Scope
-from sleep_runtime.stores.journal import SqliteJournal, SqliteJournalReader
+from sleep_runtime.stores.journal import Answer, SqliteJournal, SqliteJournalReader
 from sleep_runtime.telemetry.metrics import registry
 
 ORG = Scope("acme")
