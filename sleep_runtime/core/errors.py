@@ -7,6 +7,8 @@
     │   ├── InvalidEvent        ... as one event of a batch
     │   ├── InvalidScope
     │   └── InvalidConfig
+    ├── Unauthenticated         nobody said who asks, or not provably
+    ├── Forbidden               who asks may not do this there
     ├── NotFound                a named thing does not exist
     ├── Conflict                it cannot be done as things stand
     ├── Overloaded              a bounded queue is full: retry later
@@ -57,6 +59,14 @@ def _rebuild(
 
 class InvalidInput(SleepRuntimeError):
     """The input cannot be taken."""
+
+
+class Unauthenticated(SleepRuntimeError):
+    """It is not known who asks."""
+
+
+class Forbidden(SleepRuntimeError):
+    """Who asks may not do this."""
 
 
 class TooLarge(InvalidInput):

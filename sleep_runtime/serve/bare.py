@@ -20,6 +20,7 @@ from prometheus_client import Histogram
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from sleep_runtime.capture.native import parse_events
+from sleep_runtime.core.access import Caller
 from sleep_runtime.core.errors import InvalidInput
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.serve.bodies import Limit
@@ -74,7 +75,9 @@ class Endpoint(Protocol):
     def limit(self) -> Limit:
         """The largest body it takes."""
 
-    async def __call__(self, headers: Mapping[bytes, bytes], raw: bytes) -> bytes: ...
+    async def __call__(
+        self, caller: Caller, headers: Mapping[bytes, bytes], raw: bytes
+    ) -> bytes: ...
 
 
 class CaptureEndpoint:
@@ -84,7 +87,7 @@ class CaptureEndpoint:
         self._parts = parts
         self.limit = Limit(parts.limits.max_body_bytes, _SMALLER_BATCHES)
 
-    async def __call__(self, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:
+    async def __call__(self, caller: Caller, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:  # noqa: ARG002 - the protocol's signature
         answer = await append(
             self._parts,
             raw,
@@ -105,7 +108,7 @@ class _QuestionEndpoint(ABC, Generic[Model]):
         self._reader = reader
         self._threads = threads
 
-    async def __call__(self, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:  # noqa: ARG002 - the protocol's signature
+    async def __call__(self, caller: Caller, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:  # noqa: ARG002 - the protocol's signature
         body = _read(self.takes, raw)
         with self.seconds.time():
             loop = asyncio.get_running_loop()

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from sleep_runtime.core.errors import (
     Conflict,
+    Forbidden,
     InvalidInput,
     NotFound,
     Overloaded,
@@ -17,6 +18,7 @@ from sleep_runtime.core.errors import (
     StoreFull,
     TooLarge,
     TooSlow,
+    Unauthenticated,
 )
 
 
@@ -38,6 +40,8 @@ _STATUS: tuple[tuple[type[SleepRuntimeError], int], ...] = (
     (TooLarge, 413),
     (TooSlow, 408),
     (InvalidInput, 422),
+    (Unauthenticated, 401),
+    (Forbidden, 403),
     (NotFound, 404),
     (Conflict, 409),
     (StaleRevision, 409),
@@ -69,4 +73,6 @@ def answer_of(error: SleepRuntimeError, status: int | None = None) -> ErrorAnswe
     status = status or status_of(error)
     told = {"error": {"field": error.field, "reason": error.reason, "mend": error.mend}}
     headers = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     return ErrorAnswer(status, headers, json.dumps(told, ensure_ascii=False).encode())

@@ -6,21 +6,40 @@ and a few bytes, whatever it asks for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive
 
+from sleep_runtime.core.access import ROOT, Caller
 from sleep_runtime.core.errors import InvalidInput, SleepRuntimeError
 from sleep_runtime.serve.bare import SMALL, Endpoint, respond
 from sleep_runtime.serve.bodies import Bodies
 from sleep_runtime.serve.errors import answer_of
 from sleep_runtime.serve.latency import LatencyWindow
 
+Authenticate = Callable[[Mapping[bytes, bytes], str], Caller]
+"""Who asks, from a request's headers and its path. Raises ``Unauthenticated``."""
+
+_CALLER = "sleep_runtime.caller"
+
+
+def caller_of(request: Request) -> Caller:
+    """Who asks, as the front has found out: a dependency of the endpoints behind it."""
+    caller: Caller = request.scope[_CALLER]
+    return caller
+
+
+def anybody(headers: Mapping[bytes, bytes], path: str) -> Caller:  # noqa: ARG001 - the signature
+    """Everybody is whoever runs the process: for the runtime inside one process."""
+    return ROOT
+
 
 class Front:
     """The ASGI application. ``hot`` are endpoints by path, for POST; ``app`` answers the rest.
+
+    Nobody gets past it before ``authenticate`` has said who asks; not a byte of a body is read.
 
     ``latency``, where there is one, is filled with how long the hot ones take once they have
     their body: how fast a client sends says nothing about this machine.
@@ -32,22 +51,27 @@ class Front:
         hot: Mapping[str, Endpoint],
         bodies: Bodies,
         latency: LatencyWindow | None = None,
+        authenticate: Authenticate = anybody,
     ) -> None:
         self.app = app
         self._hot = hot
         self._bodies = bodies
         self._latency = latency
+        self._authenticate = authenticate
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        endpoint = self._hot.get(scope["path"].removeprefix(scope.get("root_path", "")))
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        endpoint = self._hot.get(path)
         if endpoint is not None and scope["method"] != "POST":
             await _refuse_method(scope, send)
             return
         most = SMALL if endpoint is None else endpoint.limit
+        headers = dict(scope["headers"])
         try:
+            caller = self._authenticate(headers, path)
             body = await self._bodies.read(receive, most)
         except SleepRuntimeError as error:
             await _tell(send, error)
@@ -56,16 +80,23 @@ class Front:
             return  # nobody reads an answer
         try:
             if endpoint is None:
-                await self.app(scope, _again(body, receive), send)
+                await self.app({**scope, _CALLER: caller}, _again(body, receive), send)
             else:
-                await self._answer(endpoint, scope, body, send)
+                await self._answer(endpoint, caller, headers, body, send)
         finally:
             self._bodies.drop(body)
 
-    async def _answer(self, endpoint: Endpoint, scope: Any, body: bytes, send: Any) -> None:
+    async def _answer(
+        self,
+        endpoint: Endpoint,
+        caller: Caller,
+        headers: Mapping[bytes, bytes],
+        body: bytes,
+        send: Any,
+    ) -> None:
         began = self._latency.begin() if self._latency is not None else 0.0
         try:
-            answer = await endpoint(dict(scope["headers"]), body)
+            answer = await endpoint(caller, headers, body)
         except SleepRuntimeError as error:
             await _tell(send, error)
         else:

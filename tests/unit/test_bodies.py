@@ -80,7 +80,7 @@ class Site:
         self.sent: list[Any] = []
         self.reached: list[bytes] = []
 
-    async def __call__(self, headers: Any, raw: bytes) -> bytes:
+    async def __call__(self, caller: Any, headers: Any, raw: bytes) -> bytes:
         self.reached.append(raw)
         return b"{}"
 
