@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from sleep_runtime.core.errors import Forbidden
 from sleep_runtime.core.event import Trust
@@ -72,6 +72,28 @@ class Grant(BaseModel):
         return any(role in _IMPLIED[own] for own in self.roles)
 
 
+class KeyLimits(BaseModel):
+    """How much one caller may ask for. ``None``: what the runtime allows everybody.
+
+    ``requests_per_s`` and ``events_per_s`` are refilled steadily and may be saved up for
+    ``burst_s`` seconds. ``query_cost_per_s`` is in notes looked at.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    requests_per_s: float | None = Field(default=None, gt=0)
+    events_per_s: float | None = Field(default=None, gt=0)
+    query_cost_per_s: float | None = Field(default=None, gt=0)
+    burst_s: float = Field(default=10.0, gt=0, le=3600)
+    max_concurrent: int | None = Field(default=None, gt=0)
+    max_body_bytes: int | None = Field(default=None, gt=0)
+    max_batch_events: int | None = Field(default=None, gt=0)
+    max_text_chars: int | None = Field(default=None, gt=0)
+
+
+NO_LIMITS = KeyLimits()
+
+
 class Caller(BaseModel):
     """Who asks, once that is proven.
 
@@ -84,6 +106,7 @@ class Caller(BaseModel):
     name: str
     grants: tuple[Grant, ...]
     speaks: Trust = Trust.AGENT
+    limits: KeyLimits = NO_LIMITS
 
     def may(self, role: AccessRole, scope: Scope | None) -> bool:
         """Whether the role is theirs at this scope; ``None``: everywhere."""

@@ -1,0 +1,1 @@
+"""Proofs that are run from one command: chaos, fuzzing, isolation, erasure. Not installed."""
