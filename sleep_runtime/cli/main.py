@@ -13,6 +13,7 @@ import typer
 
 from sleep_runtime import __version__
 from sleep_runtime.cli import (
+    audit,
     capture,
     consolidate,
     doctor,
@@ -56,6 +57,7 @@ app.command("export")(store.export)
 app.command("reconcile")(store.reconcile)
 app.command("rebuild")(store.rebuild)
 app.add_typer(settings.app, name="config")
+app.add_typer(audit.app, name="audit")
 app.command("doctor")(doctor.doctor)
 
 

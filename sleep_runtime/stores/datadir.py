@@ -5,6 +5,7 @@ data_dir/
   journal.sqlite      raw events
   ledger.sqlite       observations, notes, runs
   index/              vectors, disposable
+  audit.ndjson        who did what, hash-chained
   runtime.json        where the running runtime listens
   <name>.lock         held while an owner lives, with its pid
 """
@@ -45,6 +46,10 @@ class DataDir:
     @property
     def index_path(self) -> Path:
         return self.path / "index"
+
+    @property
+    def audit_path(self) -> Path:
+        return self.path / "audit.ndjson"
 
     @property
     def runtime_file(self) -> Path:
