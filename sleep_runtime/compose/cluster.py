@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import signal
 import threading
 import time
@@ -272,6 +273,7 @@ def _connect(settings: Settings) -> None:
             ray.init(address=chosen.address, **common)
             return
         _set_environment({**RAY_ENVIRONMENT, **_proxy_environment(settings)})
+        private_token(Path.home() / ".ray" / "auth_token")
         ray.init(
             address="local",
             num_cpus=chosen.num_cpus,
@@ -279,6 +281,7 @@ def _connect(settings: Settings) -> None:
             resources={IDLE_RESOURCE: settings.pool.max_engines},
             labels=dict(IDLE_LABELS),
             include_dashboard=chosen.dashboard,
+            dashboard_host="127.0.0.1",
             object_store_memory=chosen.object_store_bytes,
             **common,
         )
@@ -288,7 +291,6 @@ def _connect(settings: Settings) -> None:
             field="ray.address",
             mend="leave it empty for a local Ray, or check that the cluster is up",
         ) from error
-    _close_token_file()
 
 
 _set_by_us: set[str] = set()
@@ -314,11 +316,19 @@ def _set_environment(wanted: Mapping[str, str]) -> None:
             _set_by_us.add(name)
 
 
-def _close_token_file() -> None:
-    """Whoever reads Ray's token may run code on the cluster, and Ray leaves it world-readable."""
-    token = Path.home() / ".ray" / "auth_token"
-    if token.exists():
-        token.chmod(0o600)
+def private_token(path: Path) -> None:
+    """Make Ray's token for its owner only, before Ray makes one that everybody may read.
+
+    Whoever has it may run code on the cluster. One that is there stays, and is closed.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        path.chmod(0o600)
+        return
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(32))
 
 
 # ---------------------------------------------------------------------------- actors
