@@ -9,7 +9,6 @@ import contextlib
 import json
 import logging
 import os
-import secrets
 import signal
 import threading
 import time
@@ -52,6 +51,7 @@ from sleep_runtime.compose.proxy import (
     replica_ports,
 )
 from sleep_runtime.compose.proxy import remarks as proxy_remarks
+from sleep_runtime.compose.ray_token import private_token
 from sleep_runtime.compose.replica import Owners
 from sleep_runtime.compose.serve_state import app_name
 from sleep_runtime.compose.watch import (
@@ -314,21 +314,6 @@ def _set_environment(wanted: Mapping[str, str]) -> None:
         if name not in os.environ or name in _set_by_us:
             os.environ[name] = value
             _set_by_us.add(name)
-
-
-def private_token(path: Path) -> None:
-    """Make Ray's token for its owner only, before Ray makes one that everybody may read.
-
-    Whoever has it may run code on the cluster. One that is there stays, and is closed.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        path.chmod(0o600)
-        return
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(secrets.token_hex(32))
 
 
 # ---------------------------------------------------------------------------- actors

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sleep_runtime.compose.cluster import private_token
+from sleep_runtime.compose.ray_token import private_token
 
 
 def mode(path: Path) -> int:
