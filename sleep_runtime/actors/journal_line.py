@@ -45,6 +45,7 @@ class JournalSocket:
     """
 
     def __init__(self, journal: SqliteJournal, folder: Path) -> None:
+        self._folder = folder
         self.path = _place(folder)
         self.path.unlink(missing_ok=True)  # of an owner that was killed
         self._server = _Server(journal, self.path)
@@ -59,6 +60,8 @@ class JournalSocket:
         self._server.shutdown()
         self._server.server_close()
         self.path.unlink(missing_ok=True)
+        if self.path.parent != self._folder:
+            self.path.parent.rmdir()
 
 
 def _place(folder: Path) -> Path:

@@ -255,3 +255,14 @@ def test_frames_say_what_was_said() -> None:
     assert number == 9
     assert heard[0] == told[0]
     assert [(type(e), str(e)) for e in heard[1:]] == [(type(e), str(e)) for e in told[1:]]
+
+
+def test_a_name_too_long_for_a_socket_leaves_nothing_behind(tmp_path: Path) -> None:
+    folder = tmp_path / ("a" * 100)
+    folder.mkdir()
+    owner = Owner(folder)
+    place = Path(owner.path)
+    assert place.parent != folder
+    assert place.is_socket()
+    owner.end()
+    assert not place.parent.exists()
