@@ -1,6 +1,6 @@
 """An audit of acknowledgements against fsyncs, over one log of strace.
 
-``kill -9`` cannot tell ``synchronous=FULL`` from ``NORMAL``: the page cache outlives the process. So
+``kill -9`` cannot tell ``synchronous=FULL`` from ``NORMAL``: the page cache outlives a process. So
 the order of system calls is read instead. What is acked has to be in a whole transaction of the
 write-ahead log, and an fsync of that file has to have begun after the transaction's last byte and
 ended well before the ack began. strace writes a call's begin and its end in the order in which it

@@ -89,7 +89,7 @@ def test_the_audit_of_the_journal_fails_with_synchronous_normal(tmp_path: Path) 
 
 def test_the_audit_of_the_journal_fails_when_acks_do_not_wait(tmp_path: Path) -> None:
     found = _journal(tmp_path, "hasty")
-    assert {one.missing for one in found.early} == {"written"}
+    assert "written" in {one.missing for one in found.early}
 
 
 def test_a_failed_fsync_acks_nothing(tmp_path: Path) -> None:
