@@ -42,7 +42,7 @@ def run_machine(
         phases=phases,
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(machine, settings=profile)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(machine, settings=profile)
 
 
 class Folder:
