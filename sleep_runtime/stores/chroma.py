@@ -85,7 +85,7 @@ class ChromaIndex:
 
     def delete(self, generation: int, note_ids: Sequence[str]) -> None:
         with self._using():
-            for batch in _batches(note_ids):
+            for batch in _batches(_once(note_ids)):
                 self._forget(generation, batch)
 
     def _forget(self, generation: int, note_ids: Sequence[str], *, keep: str = "") -> None:
@@ -308,13 +308,18 @@ def _nearest(collection: Collection, vector: bytes, scopes: list[str], k: int) -
 
 
 def _named(collection: Collection, note_ids: Sequence[str]) -> Iterator[Any]:
-    for batch in _batches(note_ids):
+    for batch in _batches(_once(note_ids)):
         yield collection.get(ids=list(batch), include=["metadatas"])
 
 
 def _everything(collection: Collection) -> Iterator[Any]:
     for offset in range(0, collection.count(), _BATCH):
         yield collection.get(limit=_BATCH, offset=offset, include=["metadatas"])
+
+
+def _once(note_ids: Sequence[str]) -> list[str]:
+    """Each id once: Chroma refuses one that is named twice."""
+    return list(dict.fromkeys(note_ids))
 
 
 def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:

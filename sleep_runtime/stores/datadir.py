@@ -17,7 +17,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +66,12 @@ class DataDir:
         used. Calling it again changes nothing.
         """
         with store_errors(self.path):
+            made = [place for place in (self.path, *self.path.parents) if not place.exists()]
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self.format_file.exists():
                 self._check_format()
             else:
+                _sync_names(made or [self.path])  # somebody may have died between these two
                 write_atomically(
                     self.format_file, json.dumps({"format": FORMAT, "written_by": __version__})
                 )
@@ -121,6 +123,13 @@ def write_atomically(path: Path, text: str) -> None:
         os.fsync(file.fileno())
     scratch.replace(path)
     sync_directory(path.parent)
+
+
+def _sync_names(made: list[Path]) -> None:
+    """Make the names of these directories durable: with its name a directory loses all it holds."""
+    for place in made:
+        with suppress(PermissionError):  # whose parent may not be read, cannot sync it
+            sync_directory(place.parent)
 
 
 def sync_directory(path: Path) -> None:

@@ -29,7 +29,7 @@ CHECKOUT_TIMEOUT_S = 30.0
 READER_CONNECTIONS = 8
 _SCARCE_BYTES = 1 << 20
 
-_WRITER_PRAGMAS = (
+_WRITER_PRAGMAS: tuple[str, ...] = (
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     "PRAGMA wal_autocheckpoint=4000",

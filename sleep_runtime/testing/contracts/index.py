@@ -90,6 +90,12 @@ class IndexContract:
         assert index.revisions(1, ["b", "never-seen"]) == {"b": 7}
         assert index.revisions(1, []) == {}
 
+    def test_a_note_may_be_named_twice(self, index: Index) -> None:
+        index.upsert(1, [(note("a"), axis(1, 0)), (note("b"), axis(0, 1))])
+        assert index.revisions(1, ["a", "b", "a"]) == {"a": 1, "b": 1}
+        index.delete(1, ["a", "a"])
+        assert index.revisions(1) == {"b": 1}
+
     def test_generations_do_not_see_each_other(self, index: Index) -> None:
         index.upsert(1, [(note("a"), axis(1, 0))])
         index.upsert(11, [(note("b"), axis(1, 0))])
