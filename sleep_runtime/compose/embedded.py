@@ -15,6 +15,7 @@ from sleep_runtime.actors.scheduler import Scheduler
 from sleep_runtime.compose.cold import check_same_age, make_driver_parts, make_embedder
 from sleep_runtime.compose.hot import make_hot_path_parts
 from sleep_runtime.config import Settings
+from sleep_runtime.core.erasure import Target
 from sleep_runtime.core.ports import Clock, Embedder, Engine, Index, LedgerReader
 from sleep_runtime.core.review import Review, Ruling
 from sleep_runtime.core.run import Run, RunState, Trigger
@@ -24,6 +25,8 @@ from sleep_runtime.serve.app import build_app
 from sleep_runtime.serve.front import Front
 from sleep_runtime.stores.chroma import ChromaIndex
 from sleep_runtime.stores.datadir import DataDir
+from sleep_runtime.stores.erase_in import mend_backup
+from sleep_runtime.stores.eraser import Eraser, EraserParts, receipt_of
 from sleep_runtime.stores.journal import SqliteJournal, SqliteJournalReader
 from sleep_runtime.stores.ledger import SqliteLedger, SqliteLedgerReader
 from sleep_runtime.stores.projector import Projector
@@ -82,6 +85,20 @@ class Embedded:
         if index.set_aside is not None or index.fresh:
             self.writer.mark_all(generation=self.ledger.generation())
         self.projector = Projector(self.ledger, self.writer, self.index)
+        self._chroma = index
+        self.eraser = Eraser(
+            EraserParts(
+                directory=paths.path,
+                journal=self.journal,
+                ledger=self.ledger,
+                writer=self.writer,
+                purge_index=self._purge_index,
+                mend_backup=mend_backup,
+                clock=self.clock,
+                policy=self.settings.policy,
+                embedder=self.embedder,
+            )
+        )
         self.driver_parts = self._driver_parts()
         self.driver = RunDriver(OWNER, self.driver_parts)
         self.scheduler = Scheduler(
@@ -94,6 +111,17 @@ class Embedded:
             settle_s=self.settings.scheduler.settle_s,
             policy=self.settings.policy,
         )
+        self.eraser.resume()
+
+    def erase(self, scope: Scope, *, session: str = "", event: str = "") -> dict[str, Any]:
+        """Erase everything at and below a scope, or one session or event of it; the receipt."""
+        asked = self.eraser.request(Target(scope=scope, session=session, event=event))
+        return receipt_of(self.eraser.finish(asked.id))
+
+    def _purge_index(self) -> None:
+        self._chroma.wipe()
+        self.writer.mark_all(generation=self.ledger.generation())
+        self.project()
 
     def nights(self, scope: Scope | None = None, *, max_rounds: int = 20) -> list[Run]:
         """Consolidate everything pending at and below ``scope`` until it is quiet.

@@ -146,6 +146,23 @@ class ChromaIndex:
             finally:
                 self._owner.close()
 
+    def wipe(self) -> None:
+        """Begin again with an empty directory: Chroma keeps deleted ids and vectors in its files.
+
+        The caller marks every note in the ledger afterwards. A crash in between leaves an index
+        that opens as ``fresh``.
+        """
+        with self._lock, _translated():
+            if self._client is None:
+                raise StoreError("is closed", field="index", mend="open it again")
+            client, self._client = self._client, None
+            self._collections = {}
+            client.close()
+            for directory in (self.path, self._beside(".broken")):
+                if directory.exists():
+                    _remove(directory)
+            self._client = self._open()
+
     def _open(self) -> Client:
         """Open and read a little of everything; what cannot be read is moved out of the way.
 

@@ -38,6 +38,18 @@ NAMES: dict[str, str] = {
     "projector.upserted": "the index holds the revisions, the marks still stand",
     "projector.cleared": "the marks are cleared, the run is not marked projected",
     "run.committed.after": "the run is over, the lease still held",
+    "erasure.asked": "the file of an erasure is written, the ledger knows of none",
+    "erasure.requested": "nights are fenced out, nothing was looked for",
+    "erasure.gathered": "what has to go is written down, the ledger does not say so",
+    "erasure.forgotten": "the ledger holds nothing of it any more, the journal does",
+    "erasure.removed": "the events are deleted, the ledger does not say so",
+    "erasure.indexed": "the index was made anew, the ledger does not say so",
+    "erasure.exported": "exports were made again, the ledger does not say so",
+    "erasure.mended": "backups were erased in, the ledger does not say so",
+    "erasure.compacted": "the files were written anew, the ledger does not say so",
+    "erasure.scanned": "the scan ran, no receipt is kept",
+    "erasure.noted": "a step is noted as done",
+    "erasure.done": "the receipt is kept, the file of the erasure is still there",
     "index.rebuild.filled": "the new generation is full, readers use the old one",
 }
 

@@ -12,6 +12,8 @@ from sleep_runtime.stores.ledger.schema import meta, scope_versions
 WATERMARK = "watermark"
 GENERATION = "generation"
 GPU_MS = "gpu_ms."
+FORGOTTEN = "forgotten"
+"""How many erasures the ledger did: whoever holds notes in memory drops them when it grows."""
 
 
 def read(tx: sa.Connection, key: str) -> int:

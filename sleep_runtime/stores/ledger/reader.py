@@ -14,8 +14,9 @@ from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
 
+from sleep_runtime.core.erasure import Erasure, ErasureState
 from sleep_runtime.core.errors import StoreError
-from sleep_runtime.core.note import MAX_WORDINGS, Dossier, Evidence, Note, NoteStatus, wordings
+from sleep_runtime.core.note import Dossier, Evidence, Note, NoteStatus
 from sleep_runtime.core.observation import Observation
 from sleep_runtime.core.pool import Backlog
 from sleep_runtime.core.ports import Cursors, Mark, NoteVector, Pending, Pin, SegmentRow
@@ -26,6 +27,7 @@ from sleep_runtime.core.scope import Scope, Tier
 from sleep_runtime.core.spending import Bucket
 from sleep_runtime.core.undo import Undoing
 from sleep_runtime.stores.ledger import (
+    dossiers,
     lean,
     meta,
     opinions,
@@ -185,24 +187,13 @@ class SqliteLedgerReader:
         return self._all(_chain(note_id).order_by(schema.notes.c.revision), rows.note)
 
     def dossiers(self, scope: Scope) -> list[Dossier]:
-        own = {"of": str(scope)}
         with self._read() as tx:
-            found = [rows.note(row) for row in tx.execute(_NOTES_OF, own)]
-            evidence: dict[str, list[Evidence]] = {note.id: [] for note in found}
-            for row in tx.execute(_EVIDENCE_OF, own):
-                evidence[row.note_id].append(rows.evidence(row))
-            named = {name for said in evidence.values() for name in _first_said(said)}
-            seen = dict[str, Observation]()
-            for batch in rows.batches(sorted(named)):
-                for row in tx.execute(_SAID, {"ids": batch}):
-                    item = rows.observation(row)
-                    seen[item.id] = item
-        return [_dossier(note, evidence[note.id], seen) for note in found]
+            return dossiers.of(tx, scope)
 
     def evidence(self, note_id: str) -> list[Evidence]:
         table = schema.note_evidence
         about = sa.select(table).where(table.c.note_id == note_id)
-        return self._all(about.order_by(*_EVIDENCE_ORDER), rows.evidence)
+        return self._all(about.order_by(*dossiers.EVIDENCE_ORDER), rows.evidence)
 
     def vectors(self, note_ids: Sequence[str]) -> list[NoteVector]:
         with self._lean.connection() as connection:
@@ -342,13 +333,22 @@ class SqliteLedgerReader:
 
         return self._all(_MARKS, mark, {"most": limit})
 
+    # ------------------------------------------------------------------------ erasures
 
-_EVIDENCE_ORDER = (
-    schema.note_evidence.c.note_id,
-    schema.note_evidence.c.ts,
-    schema.note_evidence.c.event_id,
-    schema.note_evidence.c.observation_id,
-)
+    def erasure(self, erasure_id: str) -> Erasure | None:
+        return self._one(sa.select(_ERASURES).where(_ERASURES.c.id == erasure_id), rows.erasure)
+
+    def erasures(self, scope: Scope | None = None, *, unfinished: bool = False) -> list[Erasure]:
+        found = sa.select(_ERASURES)
+        if scope is not None:
+            found = found.where(under(_ERASURES.c.scope, scope))
+        if unfinished:
+            found = found.where(_ERASURES.c.state != ErasureState.DONE.value)
+        ordered = found.order_by(_ERASURES.c.requested_at, _ERASURES.c.id)
+        return self._all(ordered, rows.erasure)
+
+    def forgotten(self) -> int:
+        return self._number(meta.FORGOTTEN)
 
 
 # What a night reads over and over, built once: building a statement costs more than running it.
@@ -356,21 +356,6 @@ _OF: sa.BindParameter[Any] = sa.bindparam("of")
 _IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
 _RUN: sa.BindParameter[Any] = sa.bindparam("run")
 _MOST = sa.bindparam("most", type_=sa.Integer)
-_NOTES_OF = (
-    sa.select(schema.notes)
-    .select_from(rows.NEWEST_NOTES)
-    .where(schema.newest.c.scope == _OF)
-    .order_by(schema.newest.c.note_id)
-)
-_EVIDENCE_OF = (
-    sa.select(schema.note_evidence)
-    .join(schema.newest, schema.newest.c.note_id == schema.note_evidence.c.note_id)
-    .where(schema.newest.c.scope == _OF)
-    .order_by(*_EVIDENCE_ORDER)
-)
-_SAID = sa.select(schema.observations).where(
-    schema.observations.c.id.in_(_IDS), schema.observations.c.feedback_on == ""
-)
 _OBSERVATIONS = {
     tier: sa.select(schema.observations)
     .where(
@@ -391,25 +376,8 @@ _PROPOSALS = (
     .order_by(schema.proposals.c.ordinal)
 )
 _SCHEDULE = sa.select(schema.schedules).where(schema.schedules.c.scope == _OF)
+_ERASURES = schema.erasures
 _MARKS = sa.select(schema.outbox).order_by(schema.outbox.c.note_id).limit(_MOST)
-
-
-def _first_said(evidence: Sequence[Evidence]) -> list[str]:
-    """The first observations behind a note: however often it was said, a bounded number."""
-    for_it = [item.observation_id for item in evidence if item.weight > 0]
-    return list(dict.fromkeys(for_it))[:MAX_WORDINGS]
-
-
-def _dossier(note: Note, evidence: Sequence[Evidence], seen: Mapping[str, Observation]) -> Dossier:
-    first = [seen[name] for name in _first_said(evidence) if name in seen]
-    names = {item.observation_id for item in evidence if item.weight > 0}
-    return Dossier(
-        note=note,
-        evidence=tuple(item for item in evidence if not item.undone),
-        wordings=wordings(note.claim, (item.claim for item in first)),
-        undone=tuple(item.event_id for item in evidence if item.undone),
-        said=tuple(first) if len(first) == len(names) else (),
-    )
 
 
 def _chain(note_id: str) -> sa.Select[Any]:
