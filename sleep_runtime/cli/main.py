@@ -17,6 +17,7 @@ from sleep_runtime.cli import (
     capture,
     consolidate,
     doctor,
+    erase,
     lifecycle,
     notes,
     output,
@@ -54,6 +55,7 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(review.app, name="review")
 app.add_typer(pool.app, name="pool")
 app.command("export")(store.export)
+app.command("erase")(erase.erase)
 app.command("reconcile")(store.reconcile)
 app.command("rebuild")(store.rebuild)
 app.add_typer(settings.app, name="config")

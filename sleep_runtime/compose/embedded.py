@@ -15,7 +15,7 @@ from sleep_runtime.actors.scheduler import Scheduler
 from sleep_runtime.compose.cold import check_same_age, make_driver_parts, make_embedder
 from sleep_runtime.compose.hot import make_hot_path_parts
 from sleep_runtime.config import Settings
-from sleep_runtime.core.erasure import Target
+from sleep_runtime.core.erasure import Erasure, Target, public
 from sleep_runtime.core.ports import Clock, Embedder, Engine, Index, LedgerReader
 from sleep_runtime.core.review import Review, Ruling
 from sleep_runtime.core.run import Run, RunState, Trigger
@@ -26,7 +26,7 @@ from sleep_runtime.serve.front import Front
 from sleep_runtime.stores.chroma import ChromaIndex
 from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.erase_in import mend_backup
-from sleep_runtime.stores.eraser import Eraser, EraserParts, receipt_of
+from sleep_runtime.stores.eraser import Eraser, EraserParts
 from sleep_runtime.stores.journal import SqliteJournal, SqliteJournalReader
 from sleep_runtime.stores.ledger import SqliteLedger, SqliteLedgerReader
 from sleep_runtime.stores.projector import Projector
@@ -116,7 +116,12 @@ class Embedded:
     def erase(self, scope: Scope, *, session: str = "", event: str = "") -> dict[str, Any]:
         """Erase everything at and below a scope, or one session or event of it; the receipt."""
         asked = self.eraser.request(Target(scope=scope, session=session, event=event))
-        return receipt_of(self.eraser.finish(asked.id))
+        return public(self._finish(asked))
+
+    def _finish(self, asked: Erasure) -> Erasure:
+        done = self.eraser.finish(asked.id)
+        self.driver.forget()
+        return done
 
     def _purge_index(self) -> None:
         self._chroma.wipe()
@@ -173,6 +178,7 @@ class Embedded:
             repair=self._repair,
             undo=self._undo,
             resolve=self._resolve,
+            erase=self._erase,
             gather_metrics=_own_metrics,
             ready=_true,
             pool=_no_pool,
@@ -183,12 +189,17 @@ class Embedded:
         )
         self._close_later(parts.journal)
         self._close_later(parts.ledger)
+        self._close_later(parts.forgetter)
         return build_app(parts)
 
     async def _request(self, scope: Scope | None) -> list[Scope]:
         scopes = await asyncio.to_thread(self.scheduler.request, scope)
         await asyncio.to_thread(self.nights, scope)
         return scopes
+
+    async def _erase(self, target: Target) -> Erasure:
+        asked = await asyncio.to_thread(self.eraser.request, target)
+        return await asyncio.to_thread(self._finish, asked)
 
     async def _undo(self, run_id: str, cascade: bool, vectors: Mapping[str, bytes]) -> Undoing:  # noqa: FBT001
         return await asyncio.to_thread(self._take_back, run_id, cascade, vectors)

@@ -67,6 +67,14 @@ class ErasureState(StrEnum):
 
 STEPS = tuple(ErasureState)
 
+VERSION_STEP = 1 << 32
+"""By so much the version of a scope grows when something of it is erased; else by one."""
+
+
+def erasures_in(version: int) -> int:
+    """How many erasures a scope's version counts. What was held before the last is not reused."""
+    return version // VERSION_STEP
+
 
 class Erasure(BaseModel):
     """One erasure as the ledger remembers it.
@@ -136,3 +144,18 @@ class Forgotten(BaseModel):
 def erasure_id(target: Target, salt: str) -> str:
     """The name of an erasure; it tells nothing of a session or an event."""
     return stable_id("erasure", salt, target.scope, target.named(salt))
+
+
+def public(erasure: Erasure) -> dict[str, Any]:
+    """The erasure and its receipt in the public JSON contract, version 1."""
+    return {
+        "id": erasure.id,
+        "scope": str(erasure.scope),
+        "kind": erasure.kind,
+        "state": erasure.state.value,
+        "done": erasure.over,
+        "requested_at": erasure.requested_at.isoformat(),
+        "updated_at": erasure.updated_at.isoformat(),
+        "removed": erasure.counts,
+        **erasure.receipt,
+    }

@@ -34,6 +34,7 @@ from sleep_runtime.serve.front import Front
 from sleep_runtime.serve.hot_path import HotPathParts, Reader
 from sleep_runtime.serve.people import People
 from sleep_runtime.serve.pool import add_pool
+from sleep_runtime.serve.subjects import add_subjects
 
 
 class _Body(BaseModel):
@@ -84,6 +85,7 @@ def build_app(parts: HotPathParts) -> Front:
     _add_nights(app, parts, reader)
     _add_people(app, People(parts, reader))
     add_pool(app, parts)
+    add_subjects(app, parts, reader)
     _add_health(app, parts)
     threads = reading_threads()
     hot: dict[str, Endpoint] = {

@@ -12,12 +12,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sleep_runtime.core.erasure import Erasure, Target
+from sleep_runtime.core.erasure import Erasure, Target, public
 from sleep_runtime.core.errors import StoreError
 from sleep_runtime.core.policy import Policy
 from sleep_runtime.core.ports import Clock, Embedder
 from sleep_runtime.stores.datadir import DataDir
-from sleep_runtime.stores.eraser import Eraser, EraserParts, receipt_of
+from sleep_runtime.stores.eraser import Eraser, EraserParts
 from sleep_runtime.stores.journal import SqliteJournal
 from sleep_runtime.stores.journal_erasing import view
 from sleep_runtime.stores.ledger import SqliteLedger
@@ -39,7 +39,7 @@ def erase_in(
     """
     with _offline(directory, policy, embedder, clock) as eraser:
         eraser.resume()
-        return receipt_of(eraser.finish(eraser.request(target, like=like).id))
+        return public(eraser.finish(eraser.request(target, like=like).id))
 
 
 def mend_backup(path: Path, erasure: Erasure, target: Target) -> Mapping[str, Any]:

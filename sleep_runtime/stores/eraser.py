@@ -313,18 +313,3 @@ class Eraser:
             for body in journal.others(wanted.target, erasure.upto):
                 anew |= finder.seen(body)
         return found._replace(hits=tuple(hit for hit in found.hits if hit.needle not in anew))
-
-
-def receipt_of(erasure: Erasure) -> dict[str, Any]:
-    """The receipt in the public JSON contract."""
-    return {
-        "id": erasure.id,
-        "scope": str(erasure.scope),
-        "kind": erasure.kind,
-        "state": erasure.state.value,
-        "done": erasure.over,
-        "requested_at": erasure.requested_at.isoformat(),
-        "updated_at": erasure.updated_at.isoformat(),
-        "removed": erasure.counts,
-        **erasure.receipt,
-    }

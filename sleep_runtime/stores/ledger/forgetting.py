@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from sleep_runtime.consolidation import departed
 from sleep_runtime.consolidation.erase import lowered
-from sleep_runtime.core.erasure import Erasure, ErasureState, Forgotten, Kept
+from sleep_runtime.core.erasure import VERSION_STEP, Erasure, ErasureState, Forgotten, Kept
 from sleep_runtime.core.ids import stable_id
 from sleep_runtime.core.note import Note, NoteStatus, Support
 from sleep_runtime.core.observation import Claim, Observation
@@ -81,9 +81,10 @@ class _Forgetting:
         self._gone: dict[str, str] = {}
         self._touched: dict[str, Note] = {}
         self._lacking: list[str] = []
+        self._seen: set[str] = set()
 
     def run(self, vectors: Mapping[str, bytes] | None, model: str) -> Forgotten:
-        seen = self._versions_of()
+        self._seen.update(self._versions_of())
         said = self._take_observations()
         self._take_evidence(said)
         names = {*self._events, *said, self._target.session, self._target.event} - {""}
@@ -98,7 +99,7 @@ class _Forgetting:
         self._settle_schedules(said)
         if self._lacking:
             return Forgotten(lacking=tuple(sorted(set(self._lacking))))
-        meta.bump(self._tx, seen)
+        meta.bump(self._tx, self._seen, by=VERSION_STEP)
         meta.raise_to(self._tx, meta.FORGOTTEN, meta.read(self._tx, meta.FORGOTTEN) + 1)
         counts = {name: count for name, count in sorted(self._counts.items()) if count}
         erasing.advance(
@@ -242,6 +243,7 @@ class _Forgetting:
         for note in list(self._touched.values()):
             if self._whole(note.scope) or note.id not in speaks:
                 self._gone[note.id] = note.superseded_by
+                self._seen.add(str(note.scope))
                 outbox.mark(self._tx, {note.id: note.revision + 1})
                 del self._touched[note.id]
         tables = (
@@ -348,7 +350,7 @@ class _Forgetting:
         self._tx.execute(sa.insert(schema.runs).values(values))
         commits.write(self._tx, run, deltas)
         outbox.mark(self._tx, {delta.note.id: delta.note.revision for delta in deltas})
-        meta.bump(self._tx, [str(scope)])
+        self._seen.add(str(scope))
         self._counts["notes_kept"] += len(deltas)
 
     def _rewrite(self, scrub: Scrubber, was: Note, note: Note, said: Sequence[Claim]) -> None:
