@@ -1,6 +1,7 @@
 """Eraser: takes an erasure through its steps, from whatever state it finds it in.
 
-    requested -> gathered -> forgotten -> removed -> indexed -> exported -> mended -> compacted -> done
+    requested -> gathered -> forgotten -> removed -> indexed -> exported -> mended -> compacted
+    -> done
 
 Each step may be done again; what kills the process loses nothing but time. It runs in one thread
 of one process, through the owners of the stores, and holds nothing that is not on the disk.
@@ -294,7 +295,13 @@ class Eraser:
             },
         }
         told = LogEvent.ERASURE_HITS if found.hits else LogEvent.ERASURE_DONE
-        log.info(told, erasure=erasure.id, **receipt["scan"])
+        log.info(
+            told,
+            erasure=erasure.id,
+            files=found.files,
+            bytes=found.bytes,
+            erased_hits=len(found.hits),
+        )
         return self._note(erasure, ErasureState.DONE, receipt=receipt)
 
     def _scan(self, erasure: Erasure, wanted: Wanted) -> Scanned:

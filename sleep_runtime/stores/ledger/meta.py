@@ -29,7 +29,9 @@ def raise_to(tx: sa.Connection, key: str, value: int) -> None:
 
 
 def bump(tx: sa.Connection, scopes: Iterable[str], *, by: int = 1) -> None:
-    """Raise by one (an erasure: by ``VERSION_STEP``) the version of each scope whose notes or vectors changed.
+    """Raise the version of each scope whose notes or vectors changed.
+
+    By one; an erasure by ``VERSION_STEP``.
 
     A version outlives the last note of its scope, or a cache could take an old one for new.
     """
