@@ -1,1 +1,1 @@
-"""Erasures at random with crashes at random, and what is left of them: nothing, it is to be shown."""
+"""Erasures at random with crashes at random, and a look for what is left of them."""

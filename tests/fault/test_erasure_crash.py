@@ -1,4 +1,4 @@
-"""An erasure dies at every one of its fail points; opened again it finishes, and nothing is left."""
+"""An erasure dies at each of its fail points; opened again it finishes, and nothing is left."""
 
 from __future__ import annotations
 
