@@ -19,7 +19,9 @@ NOT_CLEAN = 1
 
 
 def erase(
-    scope: Annotated[str, typer.Argument(metavar="SCOPE", help="org, org/team or org/team/user.")],
+    scope: Annotated[
+        str | None, typer.Argument(metavar="[SCOPE]", help="org, org/team or org/team/user.")
+    ] = None,
     *,
     session: Annotated[
         str | None, typer.Option("--session", metavar="NAME", help="Only this session of it.")
@@ -31,6 +33,12 @@ def erase(
         Path | None,
         typer.Option("--in", metavar="DIR", help="In a copy or backup that no runtime has open."),
     ] = None,
+    again: Annotated[
+        Path | None,
+        typer.Option(
+            "--again", metavar="DIR", help="Instead of SCOPE: all that was erased in this store."
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: options.Json = False,
     url: options.Url = None,
@@ -40,6 +48,10 @@ def erase(
 
     It cannot be taken back. Exits 1 when anything of it is left.
     """
+    if again is not None:
+        return _again(again, scope, directory, as_json=as_json)
+    if scope is None:
+        raise WrongUsage("is missing", field="SCOPE", mend="such as acme/banking/ana")
     path = options.checked_scope(scope)
     if session is not None and event is not None:
         raise WrongUsage("a session and an event are two erasures", field="--event")
@@ -57,6 +69,22 @@ def erase(
     else:
         _print(receipt)
     return NOT_CLEAN if left_over(receipt) else 0
+
+
+def _again(again: Path, scope: str | None, directory: Path | None, *, as_json: bool) -> int:
+    """Do in a copy what was erased in the store that it is a copy of: that was asked already."""
+    from sleep_runtime.stores.erase_in import erased, reapply
+
+    if scope is not None or directory is None:
+        raise WrongUsage("takes --in DIR and no SCOPE", field="--again")
+    with Talk("erasing"):
+        receipts = reapply(directory, [one for one in erased(again) if one.over])
+    if as_json:
+        emit({"erasures": receipts})
+    else:
+        for receipt in receipts:
+            _print(receipt)
+    return NOT_CLEAN if any(left_over(receipt) for receipt in receipts) else 0
 
 
 def _ask(what: str, *, yes: bool) -> None:

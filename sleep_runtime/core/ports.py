@@ -441,6 +441,11 @@ class LedgerWriter(Protocol):
     ) -> Erasure:
         """Note that a step is done. One that is behind it already changes nothing."""
 
+    def amend_erasure(
+        self, erasure_id: str, receipt: Mapping[str, Any], *, now: datetime
+    ) -> Erasure:
+        """Replace parts of the receipt of an erasure that is over: a backup was reached later."""
+
     def forget(
         self,
         erasure_id: str,

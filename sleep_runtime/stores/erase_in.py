@@ -42,10 +42,11 @@ def erase_in(
         return public(eraser.finish(eraser.request(target, like=like).id))
 
 
-def mend_backup(path: Path, erasure: Erasure, target: Target) -> Mapping[str, Any]:
-    """Do an erasure in a backup too; what the receipt says of it."""
-    found = erase_in(path, target, like=erasure)
-    return {"digests_after": found["digests_after"], "scan": found["scan"]}
+def mend_backup(path: Path, erasure: Erasure) -> Mapping[str, Any]:
+    """Do an erasure in a backup too; what the receipt says of it. See ``eraser.MendBackup``."""
+    found = reapply(path, [erasure])
+    told = ("digests_after", "scan", "removed")
+    return {"erasures": [{name: one[name] for name in told} for one in found]}
 
 
 def erased(directory: Path) -> list[Erasure]:

@@ -13,6 +13,7 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,7 +27,7 @@ from sleep_runtime.stores import needles
 from sleep_runtime.stores.context_dir import export
 from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.gathering import gather
-from sleep_runtime.stores.journal_erasing import view
+from sleep_runtime.stores.journal_erasing import JournalView, view
 from sleep_runtime.stores.needles import Wanted
 from sleep_runtime.stores.places import Place, known
 from sleep_runtime.stores.scan import Scanned, scan
@@ -39,7 +40,8 @@ _EMBED_ROUNDS = 3
 
 log = get_logger(__name__)
 
-MendBackup = Callable[[Path, Erasure, Target], Mapping[str, Any]]
+MendBackup = Callable[[Path, Erasure], Mapping[str, Any]]
+"""Does an erasure in the backup at a path too; what the receipt says of it."""
 
 
 class JournalEraser(Protocol):
@@ -108,6 +110,8 @@ class Eraser:
 
     def _request(self, target: Target, like: Erasure | None) -> Erasure:
         parts = self._parts
+        if like is not None and (known_one := parts.ledger.erasure(like.id)) and known_one.over:
+            return known_one
         for open_one in parts.ledger.erasures(unfinished=True):
             if open_one.means(target) and (like is None or like.id == open_one.id):
                 return open_one
@@ -156,19 +160,56 @@ class Eraser:
             open_ones = [one.id for one in parts.ledger.erasures(unfinished=True)]
             for left in needles.leftovers(parts.directory, open_ones):
                 needles.destroy(parts.directory, left)
+        self._reach_again()
         return done
+
+    def _reach_again(self) -> None:
+        """Mend what could not be reached then and can be now, such as a disk that is mounted."""
+        for erasure in self._parts.ledger.erasures():
+            kinds: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+                "exports": self._export_again,
+                "backups": partial(self._mend_one, erasure),
+            }
+            told = {kind: erasure.receipt.get(kind, []) for kind in kinds}
+            again = {
+                kind: [kinds[kind](one) if _is_back(one) else one for one in told[kind]]
+                for kind in kinds
+            }
+            if erasure.over and again != told:
+                now = self._parts.clock.now()
+                self._parts.writer.amend_erasure(erasure.id, again, now=now)
 
     # ------------------------------------------------------------------ steps
 
     def _wanted(self, erasure: Erasure) -> Wanted:
-        found = needles.read(self._parts.directory, erasure.id)
-        if found is None:
-            raise StoreError(
-                f"the file of {erasure.id} is gone, so that nobody knows what it was to erase",
-                field="data_dir",
-                mend="ask for the same erasure again",
-            )
-        return found
+        """What the erasure's file says; what can be known without it when it is gone.
+
+        It is not part of a backup: one that was made meanwhile is restored without it.
+        """
+        directory = self._parts.directory
+        found = needles.read(directory, erasure.id)
+        if found is not None:
+            return found
+        with view(self._paths.journal_path) as journal:
+            upto = erasure.upto or journal.last_seq()
+            targets = journal.named(erasure.model_copy(update={"upto": upto}))
+            # No event is left that has the name: neither has one that its hash names.
+            unknown = {"session": {"session": erasure.named}, "event": {"event": erasure.named}}
+            names = unknown.get(erasure.kind, {})
+            target = targets[0] if targets else Target(scope=erasure.scope, **names)
+            recovered = self._gathered(target, upto, journal)
+        needles.keep(directory, erasure.id, recovered)
+        return recovered
+
+    def _gathered(self, target: Target, upto: int, journal: JournalView) -> Wanted:
+        ledger = self._parts.ledger
+        return gather(
+            target,
+            upto,
+            journal,
+            self._paths.ledger_path,
+            lambda scope: ledger.cursors(scope).journal,
+        )
 
     def _note(self, erasure: Erasure, state: ErasureState, **found: Any) -> Erasure:
         now = self._parts.clock.now()
@@ -178,13 +219,7 @@ class Eraser:
         parts, target = self._parts, self._wanted(erasure).target
         with view(self._paths.journal_path) as journal:
             upto = erasure.upto or journal.last_seq()
-            wanted = gather(
-                target,
-                upto,
-                journal,
-                self._paths.ledger_path,
-                lambda scope: parts.ledger.cursors(scope).journal,
-            )
+            wanted = self._gathered(target, upto, journal)
             digests = {"journal": journal.digest(), "ledger": parts.ledger.digest()}
         needles.keep(parts.directory, erasure.id, wanted)
         failpoint("erasure.gathered")
@@ -199,6 +234,7 @@ class Eraser:
 
     def _forget(self, erasure: Erasure) -> Erasure:
         """The ledger notes the step itself, in the transaction that does it."""
+        self._wanted(erasure)
         embedder = self._parts.embedder
         vectors: dict[str, bytes] | None = None if embedder is None else {}
         for _ in range(_EMBED_ROUNDS):
@@ -237,35 +273,34 @@ class Eraser:
         return self._note(erasure, ErasureState.EXPORTED, receipt={"exports": told})
 
     def _export_again(self, entry: Mapping[str, Any]) -> dict[str, Any]:
-        path, scope = Path(entry["path"]), entry.get("scope") or None
+        path, scope = Path(entry["path"]), entry.get("scope") or ""
+        told = {"path": str(path), "scope": scope}
         mend = f"sleep-runtime export --to {path}" + (f" --scope {scope}" if scope else "")
         if not path.is_dir():
-            return {"path": str(path), "reached": False, "mend": mend}
+            return {**told, "reached": False, "mend": mend}
         notes = self._parts.ledger.notes(
             within=Scope(scope) if scope else None, statuses=[NoteStatus.ACTIVE]
         )
         try:
             export(notes, path)
         except SleepRuntimeError as error:
-            return {"path": str(path), "reached": False, "reason": error.reason, "mend": mend}
-        return {"path": str(path), "reached": True}
+            return {**told, "reached": False, "reason": error.reason, "mend": mend}
+        return {**told, "reached": True}
 
     def _mend(self, erasure: Erasure) -> Erasure:
-        target = self._wanted(erasure).target
         told = [
-            self._mend_one(Path(entry["path"]), erasure, target)
-            for entry in known(self._parts.directory, Place.BACKUPS)
+            self._mend_one(erasure, entry) for entry in known(self._parts.directory, Place.BACKUPS)
         ]
         failpoint("erasure.mended")
         return self._note(erasure, ErasureState.MENDED, receipt={"backups": told})
 
-    def _mend_one(self, path: Path, erasure: Erasure, target: Target) -> dict[str, Any]:
-        mend = f"sleep-runtime erase {target.scope} --in {path}"
-        mend += {"scope": "", "session": " --session …", "event": " --event …"}[target.kind]
+    def _mend_one(self, erasure: Erasure, entry: Mapping[str, Any]) -> dict[str, Any]:
+        path = Path(entry["path"])
+        mend = f"sleep-runtime erase --again {self._parts.directory} --in {path}"
         if not path.exists():
             return {"path": str(path), "reached": False, "mend": mend}
         try:
-            found = self._parts.mend_backup(path, erasure, target)
+            found = self._parts.mend_backup(path, erasure)
         except (SleepRuntimeError, OSError) as error:
             reason = error.reason if isinstance(error, SleepRuntimeError) else type(error).__name__
             return {"path": str(path), "reached": False, "reason": reason, "mend": mend}
@@ -320,3 +355,8 @@ class Eraser:
             for body in journal.others(wanted.target, erasure.upto):
                 anew |= finder.seen(body)
         return found._replace(hits=tuple(hit for hit in found.hits if hit.needle not in anew))
+
+
+def _is_back(told: Mapping[str, Any]) -> bool:
+    """Whether a place that was not there is there now. One that failed is left to a person."""
+    return not told["reached"] and "reason" not in told and Path(told["path"]).exists()

@@ -27,7 +27,7 @@ from daylight import (
 from starlette.testclient import TestClient
 
 from sleep_runtime.consolidation import settle
-from sleep_runtime.core.erasure import Erasure, ErasureState, Target
+from sleep_runtime.core.erasure import Target
 from sleep_runtime.core.errors import Conflict, InvalidInput, LeaseLost, StoreError
 from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.proposal import Verdict
@@ -39,6 +39,7 @@ from sleep_runtime.stores.erase_in import erase_in, erased, reapply
 from sleep_runtime.stores.forgetter import Forgetter
 from sleep_runtime.stores.journal import SqliteJournal
 from sleep_runtime.stores.ledger import SqliteLedger, forgetting
+from sleep_runtime.stores.ledger.scrubbing import Scrubber
 from sleep_runtime.stores.places import Place, remember
 from sleep_runtime.stores.scan import Finder, scan
 from sleep_runtime.testing.clock import ManualClock
@@ -323,8 +324,28 @@ def test_backups_within_reach_are_erased_in_and_others_are_named(
     assert scan(backup, Finder([TERSE.statement])).hits
     there, away = world.running.erase(ANA)["backups"]
     assert scan(backup, Finder([TERSE.statement])).hits == ()
-    assert there["scan"]["erased_hits"] == 0
-    assert away["mend"] == f"sleep-runtime erase {ANA} --in {tmp_path / 'on a tape'}"
+    (mended,) = there["erasures"]
+    assert (mended["removed"]["events"], mended["scan"]["erased_hits"]) == (1, 0)
+    assert away["mend"] == f"sleep-runtime erase --again {directory} --in {tmp_path / 'on a tape'}"
+
+
+def test_a_backup_that_comes_back_is_erased_in_as_soon_as_it_is_there(
+    world: World, tmp_path: Path
+) -> None:
+    world.say(ANA, TERSE.statement, session="to-be-erased")
+    nights(world)
+    backup = saved(world, tmp_path / "backup")
+    remember(world.running.settings.data_dir, Place.BACKUPS, backup)
+    backup.rename(tmp_path / "taken out")
+    receipt = world.running.erase(ANA, session="to-be-erased")
+    assert [one["reached"] for one in receipt["backups"]] == [False]
+    (tmp_path / "taken out").rename(backup)
+    assert scan(backup, Finder([TERSE.statement])).hits
+    world.running.eraser.resume()
+    assert scan(backup, Finder([TERSE.statement, "to-be-erased"])).hits == ()
+    amended = world.running.ledger.erasure(receipt["id"])
+    assert amended is not None
+    assert [one["reached"] for one in amended.receipt["backups"]] == [True]
 
 
 @pytest.mark.parametrize(
@@ -378,7 +399,7 @@ def planted_no_ledger_compaction(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def planted_pins_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forgetting, "delete_of_runs", lambda *_: {})
-    monkeypatch.setattr(forgetting.Scrubber, "everything", lambda *_, **__: None)
+    monkeypatch.setattr(Scrubber, "everything", lambda *_, **__: None)
 
 
 def planted_stale_export(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -404,15 +425,26 @@ def test_a_step_left_out_is_found_by_the_scan(
     assert left(world, TERSE.statement)
 
 
-def test_a_lost_file_of_an_erasure_is_said_and_not_taken_for_done(world: World) -> None:
-    world.say(ANA, TERSE.statement)
-    asked = world.running.eraser.request(Target(scope=ANA))
+@pytest.mark.parametrize(
+    "names", [{}, {"session": "to-be-erased"}, {"event": "event-to-be-erased"}]
+)
+@pytest.mark.parametrize("steps", [0, 1, 2, 3])
+def test_an_erasure_whose_file_is_lost_goes_on_by_the_hash_of_the_name(
+    steps: int, names: dict[str, str], world: World
+) -> None:
+    """A backup that was made while something was erased does not hold the file."""
+    world.say(ANA, TERSE.statement, id="event-to-be-erased", session="to-be-erased")
+    world.say(BEN, PORT.statement)
+    nights(world)
+    at_work = world.running.eraser
+    asked = at_work.request(Target.model_validate({"scope": ANA, **names}))
+    for step in (at_work._gather, at_work._forget, at_work._remove)[:steps]:
+        asked = step(asked)
     needles.destroy(world.running.settings.data_dir, asked.id)
-    with pytest.raises(StoreError, match="is gone"):
-        world.running.eraser.finish(asked.id)
-    found: Erasure | None = world.running.ledger.erasure(asked.id)
-    assert found is not None
-    assert found.state is ErasureState.REQUESTED
+    assert at_work.finish(asked.id).over
+    assert world.notes(ANA) == []
+    assert world.active(BEN) == [PORT.statement]
+    assert left(world, TERSE.statement, "to-be-erased") == []
 
 
 # ---------------------------------------------------------------------------- memory and HTTP

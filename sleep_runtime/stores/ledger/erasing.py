@@ -111,6 +111,17 @@ def advance(
     return done
 
 
+def amend(
+    tx: sa.Connection, erasure_id: str, receipt: Mapping[str, Any], *, now: datetime
+) -> Erasure:
+    """Replace parts of the receipt of an erasure that is over."""
+    was = get(tx, erasure_id)
+    done = was.model_copy(update={"receipt": {**was.receipt, **receipt}, "updated_at": now})
+    this = erasures.c.id == erasure_id
+    tx.execute(sa.update(erasures).where(this).values(rows.erasure_values(done)))
+    return done
+
+
 def let_go(tx: sa.Connection, erasure_id: str) -> None:
     """Let nights take the scopes again; their epochs stay."""
     own = leases.c.owner == owner(erasure_id)

@@ -299,6 +299,12 @@ class SqliteLedger:
                 tx, erasure_id, state, now=now, upto=upto, counts=counts, receipt=receipt
             )
 
+    def amend_erasure(
+        self, erasure_id: str, receipt: Mapping[str, Any], *, now: datetime
+    ) -> Erasure:
+        with self._write() as tx:
+            return erasing.amend(tx, erasure_id, receipt, now=now)
+
     def forget(
         self,
         erasure_id: str,
