@@ -43,10 +43,14 @@ class Erasures:
         self._wake.set()
         return asked
 
-    def stop(self) -> None:
-        """Take up nothing any more. A step under way is done again at the next start."""
+    def stop(self, grace_s: float) -> None:
+        """Take up nothing any more, and wait at most so long for what is under way.
+
+        A step that does not end in time is done again at the next start.
+        """
         self._stop.set()
         self._wake.set()
+        self._thread.join(timeout=grace_s)
 
     def _watch(self) -> None:
         while not self._stop.is_set():

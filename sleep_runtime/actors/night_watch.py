@@ -120,7 +120,7 @@ class NightWatch:
         """
         self._stop.set()
         self._wake.set()
-        self._erasures.stop()
+        self._erasures.stop(grace_s)
         self._thread.join(timeout=grace_s)
         refs = [night.ref for night in self._under_way.values()]
         _, cut_short = ray.wait(refs, num_returns=len(refs), timeout=grace_s) if refs else ([], [])
