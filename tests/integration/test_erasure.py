@@ -33,6 +33,8 @@ from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.proposal import Verdict
 from sleep_runtime.core.run import RunState, Trigger
 from sleep_runtime.core.scope import Scope
+from sleep_runtime.present import scopes
+from sleep_runtime.present.search import Searcher
 from sleep_runtime.stores import eraser, needles
 from sleep_runtime.stores.context_dir import export
 from sleep_runtime.stores.erase_in import erase_in, erased, reapply
@@ -426,9 +428,15 @@ def test_a_step_left_out_is_found_by_the_scan(
 
 
 @pytest.mark.parametrize(
-    "names", [{}, {"session": "to-be-erased"}, {"event": "event-to-be-erased"}]
+    ("steps", "names"),
+    [
+        (0, {}),
+        (0, {"session": "to-be-erased"}),
+        (1, {"event": "event-to-be-erased"}),
+        (2, {"session": "to-be-erased"}),
+        (3, {"event": "event-to-be-erased"}),
+    ],
 )
-@pytest.mark.parametrize("steps", [0, 1, 2, 3])
 def test_an_erasure_whose_file_is_lost_goes_on_by_the_hash_of_the_name(
     steps: int, names: dict[str, str], world: World
 ) -> None:
@@ -451,22 +459,42 @@ def test_an_erasure_whose_file_is_lost_goes_on_by_the_hash_of_the_name(
 
 
 def test_what_a_process_holds_in_memory_is_dropped_when_something_is_erased(world: World) -> None:
+    """Also of a scope that nobody asks for again."""
     world.say(ANA, TERSE.statement)
-    world.say(BEN, PORT.statement)
     nights(world)
-    front = world.running.app()
-    with TestClient(front) as http:
-        for who in (ANA, BEN):
-            body = {"scope": str(who), "query": "answer"}
-            http.post("/v1/search", json=body).raise_for_status()
-        dropped: list[bool] = []
-        looking = Forgetter(world.running.ledger, lambda: dropped.append(True), every_s=3600)
-        assert not looking.look()
-        world.running.erase(ANA)
-        assert looking.look()
-        assert not looking.look()
-        looking.close()
-        assert dropped == [True]
+    searcher, ledger = searching(world), world.running.ledger
+    assert searcher.search(ANA, "bullet points")
+    forgetter = Forgetter(ledger, searcher.forget, every_s=3600)
+    assert not forgetter.look()
+    assert (searcher.segment_bytes > 0, searcher.note_bytes > 0) == (True, True)
+    world.running.erase(ANA)
+    assert forgetter.look()
+    assert (searcher.segment_bytes, searcher.note_bytes) == (0, 0)
+    assert not forgetter.look()
+    forgetter.close()
+
+
+def test_nothing_made_of_an_erased_note_is_kept_as_a_part_of_something_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large scope is renewed after a night: what is gone is marked and stays in memory."""
+    monkeypatch.setattr(scopes, "RENEWED_FROM", 0)
+    world.say(ANA, TERSE.statement, id="event-to-be-erased")
+    world.say(ANA, PORT.statement)
+    nights(world)
+    (gone,) = (note.id for note in world.notes(ANA) if note.claim == TERSE)
+    searcher = searching(world)
+    searcher.search(ANA, "bullet points")
+    world.running.erase(ANA, event="event-to-be-erased")
+    searcher.search(ANA, "bullet points")
+    held = searcher._scopes.cache.get(ANA)
+    assert held is not None
+    assert all(gone not in segment.ids for segment in held.segments)
+
+
+def searching(world: World) -> Searcher:
+    assert world.running.embedder is not None
+    return Searcher(world.running.ledger, None, world.running.embedder)
 
 
 def test_a_note_that_comes_back_is_shown_as_it_is_now(world: World) -> None:
