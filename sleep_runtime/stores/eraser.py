@@ -352,8 +352,8 @@ class Eraser:
             return found
         anew: set[int] = set()
         with view(self._paths.journal_path) as journal:
-            for body in journal.others(wanted.target, erasure.upto):
-                anew |= finder.seen(body)
+            for part in needles.in_parts(journal.others(wanted.target, erasure.upto)):
+                anew |= finder.seen(part)
         return found._replace(hits=tuple(hit for hit in found.hits if hit.needle not in anew))
 
 

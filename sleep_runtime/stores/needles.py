@@ -21,6 +21,8 @@ from sleep_runtime.stores.datadir import sync_directory, write_atomically
 from sleep_runtime.stores.scan import LEAST_NAME, Finder, pieces
 
 PREFIX = "erasing-"
+PART_BYTES = 1 << 20
+_BETWEEN = b"\xff\xff"  # in no UTF-8
 
 
 class Wanted(BaseModel):
@@ -140,8 +142,8 @@ class Gathering:
         texts, names = list(self._texts), list(self._names)
         finder = Finder((*texts, *names))
         shared: set[int] = set()
-        for body in survivors:
-            shared |= finder.seen(body)
+        for part in in_parts(survivors):
+            shared |= finder.seen(part)
         stays = {finder.needles[number] for number in shared}
         return Wanted(
             target=self._target,
@@ -153,6 +155,20 @@ class Gathering:
             pending=pending,
             keeps=keeps,
         )
+
+
+def in_parts(bodies: Iterable[bytes]) -> Iterator[bytes]:
+    """Many small texts as few large ones: nothing is found across two of them."""
+    held: list[bytes] = []
+    size = 0
+    for body in bodies:
+        held.append(body)
+        size += len(body)
+        if size >= PART_BYTES:
+            yield _BETWEEN.join(held)
+            held, size = [], 0
+    if held:
+        yield _BETWEEN.join(held)
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -26,7 +26,10 @@ PIECE_CHARS = 24
 CHUNK_BYTES = 1 << 22
 _KEY_BYTES = 8
 
-Bytes = npt.NDArray[np.uint8]
+_TABLE_BITS = 20
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+Keys = npt.NDArray[np.uint64]
 
 
 def pieces(text: str) -> Iterator[str]:
@@ -81,8 +84,8 @@ class Hit(NamedTuple):
 class Finder:
     """Looks for many needles at once. Immutable; any thread.
 
-    Every place is looked at, eight bytes at a time: a table tells by the first two whether it may
-    begin a needle, a sorted list by all eight.
+    Every place is looked at, eight bytes at a time: a table tells by a hash of these whether they
+    may begin a needle, a sorted list whether they do.
     """
 
     def __init__(self, needles: Iterable[str], *, raw_only: bool = False) -> None:
@@ -96,8 +99,8 @@ class Finder:
                     self._by_key[key].append((way, number))
         self.longest = max((len(w) for ws in self._by_key.values() for w, _ in ws), default=0)
         self._keys = np.array(sorted(self._by_key), dtype=np.uint64)
-        self._begins = np.zeros(1 << 16, dtype=np.bool_)
-        self._begins[(self._keys & np.uint64(0xFFFF)).astype(np.int64)] = True
+        self._table = np.zeros(1 << _TABLE_BITS, dtype=np.bool_)
+        self._table[_hashed(self._keys)] = True
 
     def __bool__(self) -> bool:
         return bool(self._by_key)
@@ -106,16 +109,22 @@ class Finder:
         """Where which needle stands: (first byte, byte after the last, number of the needle)."""
         if not self._by_key or len(data) < _KEY_BYTES:
             return
-        view = np.frombuffer(data, dtype=np.uint8)
-        last = len(data) - _KEY_BYTES + 1
-        pairs = view[:last].astype(np.uint16) | (view[1 : last + 1].astype(np.uint16) << 8)
-        places = np.flatnonzero(self._begins[pairs])
-        keys = _keys_at(view, places)
-        near = np.isin(keys, self._keys)
-        for at, key in zip(places[near].tolist(), keys[near].tolist(), strict=True):
-            for way, number in self._by_key[key]:
-                if data.startswith(way, at):
-                    yield at, at + len(way), number
+        for lane in range(min(_KEY_BYTES, len(data) - _KEY_BYTES + 1)):
+            count = (len(data) - lane) // _KEY_BYTES
+            keys = np.frombuffer(data, dtype="<u8", count=count, offset=lane)
+            for place in self._known(keys).tolist():
+                at = lane + place * _KEY_BYTES
+                for way, number in self._by_key[int(keys[place])]:
+                    if data.startswith(way, at):
+                        yield at, at + len(way), number
+
+    def _known(self, keys: Keys) -> npt.NDArray[np.intp]:
+        """The places of those keys that begin a needle."""
+        near = np.flatnonzero(self._table[_hashed(keys)])
+        found = keys[near]
+        nearest = np.searchsorted(self._keys, found).clip(max=len(self._keys) - 1)
+        known: npt.NDArray[np.intp] = near[self._keys[nearest] == found]
+        return known
 
     def holds(self, text: str) -> bool:
         """Whether any needle stands in this text."""
@@ -126,11 +135,9 @@ class Finder:
         return {number for _, _, number in self.find(data)}
 
 
-def _keys_at(view: Bytes, places: npt.NDArray[np.intp]) -> npt.NDArray[np.uint64]:
-    keys = np.zeros(len(places), dtype=np.uint64)
-    for byte in range(_KEY_BYTES):
-        keys |= view[places + byte].astype(np.uint64) << np.uint64(8 * byte)
-    return keys
+def _hashed(keys: Keys) -> npt.NDArray[np.intp]:
+    """A place in the table for each key: the high bits of a product, after Knuth."""
+    return ((keys * _GOLDEN) >> np.uint64(64 - _TABLE_BITS)).astype(np.intp)
 
 
 class Scanned(NamedTuple):
