@@ -36,10 +36,10 @@ RUNS, NOTE, SEARCH = ("GET", "/v1/runs"), ("GET", "/v1/notes/{note_id}"), ("POST
 
 class Built(NamedTuple):
     world: World
-    count: list[int]
+    queries: list[int]
 
     def walk(self, *only: tuple[str, str]) -> Report:
-        return walk(self.world, self.count, seed=SEED, only=only)
+        return walk(self.world, self.queries, seed=SEED, only=only)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_a_route_refuses_who_has_not_its_role(site: Built, route: tuple[str, str
         Caller(name="lacking", grants=(Grant(scope=None, roles=lacking),)),
         Caller(name="nobody", grants=()),
     ):
-        answer = asyncio.run(ask(app, asked, registry, caller, site.count))
+        answer = asyncio.run(ask(app, asked, registry, caller, site.queries))
         assert (answer.status == 403) is (need.role is not None), answer
 
 
