@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import NamedTuple
 
 from sleep_runtime.consolidation import breakers, review, sweep, withdraw, wording
@@ -155,9 +156,9 @@ class _Curator:
         self._policy = policy
         self._again: dict[str, list[Proposal]] = defaultdict(list)
         judged = list(judged)
-        known = [item for page in book for item in page.evidence.values()]
-        tonight = [item for proposal, _ in judged for item in proposal.evidence]
-        self._names = names_below(scope, [*known, *tonight])
+        known = (item for page in book for item in page.evidence.values())
+        tonight = (item for proposal, _ in judged for item in proposal.evidence)
+        self._names = names_below(scope, chain(known, tonight))
         for proposal, critique in judged:
             said = critique.worth is not Worth.DROP and not proposal.feedback_on
             if said and critique.relation is Relation.SAME:
