@@ -20,7 +20,7 @@ from prometheus_client import Histogram
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from sleep_runtime.capture.native import parse_events
-from sleep_runtime.core.access import Caller
+from sleep_runtime.core.access import AccessRole, Caller, Rights
 from sleep_runtime.core.errors import InvalidInput
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.serve.bodies import Limit
@@ -33,7 +33,7 @@ SMALL_BODY_BYTES = 64 * 1024
 SMALL = Limit(64 * 1024, "shorten what you ask or say: events alone may be large")
 _SMALLER_BATCHES = "send smaller batches, or raise http.max_body_bytes"
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound="_Question")
 
 _JSON = (b"content-type", b"application/json")
 _ACCEPTED = METRICS.capture_events.labels("accepted")
@@ -49,21 +49,22 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class SearchBody(_Body):
-    """What ``POST /v1/search`` takes."""
-
+class _Question(_Body):
     scope: Scope
     query: str = Field(max_length=MAX_QUERY_CHARS)
+
+
+class SearchBody(_Question):
+    """What ``POST /v1/search`` takes."""
+
     k: int | None = Field(default=None, ge=1)
     as_of: AwareDatetime | None = None
     include_superseded: bool = False
 
 
-class ContextBody(_Body):
+class ContextBody(_Question):
     """What ``POST /v1/context`` takes."""
 
-    scope: Scope
-    query: str = Field(max_length=MAX_QUERY_CHARS)
     budget_tokens: int | None = Field(default=None, ge=16, le=100_000)
     compiler: str | None = Field(default=None, max_length=100)
 
@@ -109,13 +110,15 @@ class _QuestionEndpoint(ABC, Generic[Model]):
         self._threads = threads
 
     async def __call__(self, caller: Caller, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:  # noqa: ARG002 - the protocol's signature
+        caller.anywhere(AccessRole.READ)
         body = _read(self.takes, raw)
+        caller.require(AccessRole.READ, body.scope)
         with self.seconds.time():
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._answer, body)
+            return await loop.run_in_executor(self._threads, self._answer, caller.rights(), body)
 
     @abstractmethod
-    def _answer(self, body: Model) -> bytes:
+    def _answer(self, rights: Rights, body: Model) -> bytes:
         """The answer's JSON. Runs in a thread."""
 
 
@@ -125,8 +128,9 @@ class SearchEndpoint(_QuestionEndpoint[SearchBody]):
     takes = SearchBody
     seconds = METRICS.search_seconds
 
-    def _answer(self, body: SearchBody) -> bytes:
+    def _answer(self, rights: Rights, body: SearchBody) -> bytes:
         hits = self._reader.search(
+            rights,
             body.scope,
             body.query,
             k=body.k,
@@ -143,10 +147,14 @@ class ContextEndpoint(_QuestionEndpoint[ContextBody]):
     takes = ContextBody
     seconds = METRICS.context_seconds
 
-    def _answer(self, body: ContextBody) -> bytes:
+    def _answer(self, rights: Rights, body: ContextBody) -> bytes:
         return _dumps(
             self._reader.context(
-                body.scope, body.query, budget_tokens=body.budget_tokens, compiler=body.compiler
+                rights,
+                body.scope,
+                body.query,
+                budget_tokens=body.budget_tokens,
+                compiler=body.compiler,
             )
         )
 
