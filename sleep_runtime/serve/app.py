@@ -6,15 +6,16 @@ from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from sleep_runtime.core.access import AccessRole, Caller
 from sleep_runtime.core.errors import InvalidInput, SleepRuntimeError
-from sleep_runtime.core.event import Event, EventKind, Role
+from sleep_runtime.core.event import Event, EventKind, Role, Trust
 from sleep_runtime.core.ids import stable_id
 from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.scope import Scope
@@ -30,10 +31,12 @@ from sleep_runtime.serve.bare import (
 from sleep_runtime.serve.bodies import Bodies
 from sleep_runtime.serve.description import description
 from sleep_runtime.serve.errors import answer_of
-from sleep_runtime.serve.front import Front
+from sleep_runtime.serve.front import Authenticate, Front, anybody, caller_of
 from sleep_runtime.serve.hot_path import HotPathParts, Reader
 from sleep_runtime.serve.people import People
 from sleep_runtime.serve.pool import add_pool
+
+Asking = Annotated[Caller, Depends(caller_of)]
 
 
 class _Body(BaseModel):
@@ -72,8 +75,11 @@ class RunsBody(_Body):
     scope: Scope | None = None
 
 
-def build_app(parts: HotPathParts) -> Front:
-    """The application, as ASGI. Runs in a Serve replica, or in any ASGI server in tests."""
+def build_app(parts: HotPathParts, authenticate: Authenticate = anybody) -> Front:
+    """The application, as ASGI. Runs in a Serve replica, or in any ASGI server in tests.
+
+    ``authenticate`` says who asks; by default that is whoever runs the process.
+    """
     app = FastAPI(title="sleep-runtime", version=parts.version, docs_url=None, redoc_url=None)
     # The way FastAPI documents for extending the description.
     app.openapi = partial(description, app)  # type: ignore[method-assign]
@@ -91,21 +97,26 @@ def build_app(parts: HotPathParts) -> Front:
         "/v1/search": SearchEndpoint(reader, threads),
         "/v1/context": ContextEndpoint(reader, threads),
     }
-    return Front(app, hot, Bodies(parts.body_s, parts.max_bodies_bytes), parts.latency)
+    bodies = Bodies(parts.body_s, parts.max_bodies_bytes)
+    return Front(app, hot, bodies, parts.latency, authenticate)
 
 
 def _add_feedback(app: FastAPI, parts: HotPathParts, reader: Reader) -> None:
     @app.post("/v1/feedback", status_code=202)
-    async def feedback(body: FeedbackBody) -> Response:
-        """Say whether a note helped. Durable like any event; the next night weighs it."""
+    async def feedback(body: FeedbackBody, caller: Asking) -> Response:
+        """Say whether a note helped. Durable like any event; the next night weighs it.
+
+        It is a person's feedback with a key that speaks as one, else an agent's.
+        """
+        caller.require(AccessRole.CAPTURE, body.scope)
         await run_in_threadpool(reader.known, body.scope)
-        event = _feedback_event(body, parts.clock.now())
+        event = _feedback_event(body, caller, parts.clock.now())
         raw = event.model_dump_json().encode()
-        answer = await append(parts, raw, content_type="application/json")
+        answer = await append(parts, caller, raw, content_type="application/json")
         return JSONResponse(answer, status_code=422 if answer["rejected"] else 202)
 
 
-def _feedback_event(body: FeedbackBody, now: datetime) -> Event:
+def _feedback_event(body: FeedbackBody, caller: Caller, now: datetime) -> Event:
     ts = body.ts or now
     name = body.id or stable_id("fb", body.scope, body.note, str(body.helpful), ts.isoformat())
     return Event(
@@ -114,7 +125,7 @@ def _feedback_event(body: FeedbackBody, now: datetime) -> Event:
         scope=body.scope,
         session=body.session,
         kind=EventKind.FEEDBACK,
-        role=Role.HUMAN,
+        role=Role.HUMAN if caller.speaks is Trust.HUMAN else Role.AGENT,
         text=body.text,
         data={"note": body.note, "helpful": body.helpful},
     )
@@ -217,8 +228,9 @@ def _add_health(app: FastAPI, parts: HotPathParts) -> None:
         return JSONResponse({"ready": ready}, status_code=200 if ready else 503)
 
     @app.get("/metrics")
-    async def metrics() -> Response:
-        """Prometheus text of all processes of the runtime."""
+    async def metrics(caller: Asking) -> Response:
+        """Prometheus text of all processes of the runtime. For a key that may read everywhere."""
+        caller.require(AccessRole.READ, None)
         return Response(await parts.gather_metrics(), media_type="text/plain; version=0.0.4")
 
 
