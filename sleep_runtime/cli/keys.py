@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sleep_runtime.stores.keys import KeyStore
 
 EVERYWHERE = "*"
+MAX_EXPIRES_S = 3650 * 86_400
 _UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 app = typer.Typer(
@@ -168,11 +169,14 @@ def _new_key(wanted: dict[str, Any]) -> Any:
 
 def _duration(text: str) -> timedelta:
     found = re.fullmatch(r"([1-9][0-9]{0,5})([mhdw])", text.strip())
-    if not found:
+    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
+    if not 0 < seconds <= MAX_EXPIRES_S:
         raise WrongUsage(
-            f"{text!r} is no time", field="--expires-in", mend="write 90d, 12h, 30m or 4w"
+            f"{text!r} is no time up to ten years",
+            field="--expires-in",
+            mend="write 90d, 12h, 30m or 4w",
         )
-    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    return timedelta(seconds=seconds)
 
 
 def _state(key: ApiKey, now: datetime) -> str:

@@ -62,13 +62,14 @@ def door_of(path: Path, engine: Engine | None) -> Iterator[Door]:
     keys = KeyStore(DataDir(path).ensure().access_path)
     keys.create(NewKey(name="first", scope=None, roles=frozenset({ADMIN})), clock.now())
     running = runtime(path, clock, engine) if engine else Embedded(settings(path), clock=clock)
-    with running, closing(KeyReader(keys.path, look_every_s=0.0)) as known:
-        with TestClient(running.app(Authenticator(known, clock))) as http:
-            made = Door(
-                running, clock, engine if isinstance(engine, ScriptedEngine) else scripted()
-            )
-            made.http, made.keys = http, keys
-            yield made
+    with (
+        running,
+        closing(KeyReader(keys.path, look_every_s=0.0)) as known,
+        TestClient(running.app(Authenticator(known, clock))) as http,
+    ):
+        made = Door(running, clock)
+        made.http, made.keys = http, keys
+        yield made
 
 
 @pytest.fixture
