@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ import typer
 
 from sleep_runtime.cli import options
 from sleep_runtime.cli.output import WrongUsage, emit, moment, out, say, table
+from sleep_runtime.core.errors import InvalidConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from sleep_runtime.stores.keys import KeyStore
 
 EVERYWHERE = "*"
+LOOK_S = 0.5
 MAX_EXPIRES_S = 3650 * 86_400
 _UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
@@ -144,6 +147,36 @@ def revoke(
         emit(_public(key, now))
     else:
         out(f"{key.id} ({key.name}) lets nobody in any more")
+
+
+@app.command("wait")
+def wait(
+    *,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", min=0, help="Longest wait.")
+    ] = 3600.0,
+    config: options.Config = None,
+) -> None:
+    """Wait until a runtime with these settings may start: others need a key first.
+
+    For what starts it unattended. Exit code 1 when there is none in time.
+    """
+    from sleep_runtime.compose.access import check_exposure
+
+    settings = options.load_settings(config).settings
+    store, give_up, told = _store(config), time.monotonic() + timeout, False
+    while True:
+        try:
+            check_exposure(settings, store, datetime.now(UTC))
+        except InvalidConfig as missing:
+            if time.monotonic() >= give_up:
+                raise
+            if not told:
+                say(f"waiting: {missing}")
+            told = True
+            time.sleep(LOOK_S)
+        else:
+            return
 
 
 def _store(config: Path | None) -> KeyStore:

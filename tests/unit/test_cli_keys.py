@@ -219,3 +219,22 @@ def test_a_key_that_cannot_be_one_is_not_sent(run: Run, asked: Asked) -> None:
     assert found.code == 2
     assert "schlüssel" not in found.err
     assert asked.bearers == []
+
+
+# ---------------------------------------------------------------------------- the first key
+
+
+def test_what_starts_a_runtime_for_others_waits_for_their_first_key(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("keys", "wait", "--timeout", "0") == (0, "", ""), "loopback needs none"
+    monkeypatch.setenv("SLEEP_HTTP__HOST", "0.0.0.0")
+    late = run("keys", "wait", "--timeout", "0")
+    assert late.code == 1
+    assert "keys create" in late.err
+    maker = threading.Timer(0.3, main, [SOME])
+    maker.start()
+    found = run("keys", "wait", "--timeout", "30")
+    maker.join()
+    assert found.code == 0
+    assert "waiting: http.host" in found.err

@@ -48,8 +48,9 @@ def test_without_a_key_nothing_but_probes_answers(runtime: Runtime) -> None:
             assert http.get("/readyz").status_code == 200
             answers = [http.get(path) for path in PATHS]
             answers.append(http.post("/v1/events", json=[event(1, "nobody")]))
-            for path in ("/v1/search", "/v1/context", "/v1/feedback", "/v1/runs"):
-                answers.append(http.post(path, json={"scope": "nobody", "query": "x"}))
+            asked = {"scope": "nobody", "query": "x"}
+            posts = ("/v1/search", "/v1/context", "/v1/feedback", "/v1/runs")
+            answers += [http.post(path, json=asked) for path in posts]
             assert {answer.status_code for answer in answers} == {401}
             assert len({answer.text for answer in answers}) == 1
     assert runtime.capture(event(1, "nobody"))["duplicates"] == 0, "something was taken"
