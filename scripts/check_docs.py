@@ -22,6 +22,7 @@ SETTING = re.compile(
 
 # Files and counts of a run that look like settings.
 NO_SETTINGS = {
+    "auth.token_refused",
     "journal.sqlite",
     "ledger.sqlite",
     "engine.compare_problem",

@@ -219,7 +219,7 @@ def test_a_token_with_these_claims_proves_nothing(
 
 
 def _unsigned() -> str:
-    return jwt.encode(claims_of(), None, algorithm="none", headers={"kid": "r"})
+    return jwt.encode(claims_of(), "", algorithm="none", headers={"kid": "r"})
 
 
 def _segment(value: dict[str, Any]) -> str:
@@ -242,7 +242,7 @@ def _changed() -> str:
     return f"{head}.{_segment(claims_of(sleep_scope='*', sleep_roles=['admin']))}.{signature}"
 
 
-FORGED = {
+FORGED: dict[str, Callable[[], str]] = {
     "unsigned": _unsigned,
     "unsigned under another name": lambda: _unsigned().replace("none", "None"),
     "no signature": lambda: token_of().rpartition(".")[0] + ".",
