@@ -20,7 +20,7 @@ from sleep_runtime.capture.limits import CaptureLimits
 from sleep_runtime.capture.refusal import explain
 from sleep_runtime.core.access import ROOT, AccessRole, Caller
 from sleep_runtime.core.errors import Forbidden, InvalidEvent
-from sleep_runtime.core.event import Event, Role, derive_trust, estimate_tokens, lower_trust
+from sleep_runtime.core.event import Event, Role, Trust, derive_trust, estimate_tokens, lower_trust
 from sleep_runtime.core.journal import JournalRow
 from sleep_runtime.core.scope import Scope
 
@@ -71,13 +71,20 @@ _CONFLICT = str(
 )
 
 
+_TRUSTS = {
+    speaks: {role: lower_trust(derive_trust(role), speaks).value for role in Role}
+    for speaks in Trust
+}
+"""What is stored, by the caller's trust and the event's role."""
+
+
 class _Gate:
     """What one caller's events may claim: each scope of a batch is looked at once."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
         self._refusals: dict[Scope, InvalidEvent | None] = {}
-        self.trusts = {role: lower_trust(derive_trust(role), caller.speaks).value for role in Role}
+        self.trusts = _TRUSTS[caller.speaks]
 
     def check(self, scope: Scope) -> None:
         """Raise ``InvalidEvent`` where the caller may not capture."""

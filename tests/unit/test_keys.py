@@ -138,8 +138,8 @@ def test_many_processes_may_make_keys_at_once(path: Path) -> None:
 
 
 def test_a_key_needs_a_role_and_a_plain_name() -> None:
-    names = [{"name": name} for name in ("", "a\nb", "x" * 101)]
-    for wrong in [{"roles": frozenset[AccessRole]()}, *names]:
+    faults: list[dict[str, Any]] = [{"name": name} for name in ("", "a\nb", "x" * 101)]
+    for wrong in [{"roles": frozenset()}, *faults]:
         with pytest.raises(ValidationError):
             new(**wrong)
 
