@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from sleep_runtime.compose.embedded import Embedded
 from sleep_runtime.core.access import AccessRole
-from sleep_runtime.core.event import Role, Trust
+from sleep_runtime.core.event import Role, StoredEvent, Trust
 from sleep_runtime.core.keys import NewKey
 from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.observation import SessionInput
@@ -49,11 +49,16 @@ class Door(World):
         found: dict[str, Any] = answer.json()
         return found
 
-    def trusts(self, scope: Scope) -> list[Trust]:
+    def stored(self, scope: Scope) -> Sequence[StoredEvent]:
         """What the journal has of this scope."""
         journal = self.running.journal_reader
-        stored = journal.read(scope, after=0, upto=journal.last_seq(), limit=100)
-        return [item.trust for item in stored]
+        found: Sequence[StoredEvent] = journal.read(
+            scope, after=0, upto=journal.last_seq(), limit=100
+        )
+        return found
+
+    def trusts(self, scope: Scope) -> list[Trust]:
+        return [item.trust for item in self.stored(scope)]
 
 
 @contextmanager
@@ -259,7 +264,9 @@ def test_feedback_weighs_as_much_as_the_key(
     assert note is not None
     assert note.harmful == harmful
     assert note.status is NoteStatus.ACTIVE
-    assert door.trusts(ANA)[-1] is speaks
+    voted = door.stored(ANA)[-1]
+    assert voted.trust is speaks
+    assert voted.event.role is (Role.HUMAN if speaks is Trust.HUMAN else Role.AGENT)
 
 
 def test_feedback_outside_the_keys_scope_is_refused(door: Door, learned: str) -> None:

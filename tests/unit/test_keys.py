@@ -20,6 +20,7 @@ from sleep_runtime.core.access import AccessRole, Caller, KeyLimits
 from sleep_runtime.core.errors import (
     InvalidConfig,
     NotFound,
+    StoreBusy,
     StoreError,
     StoreTooNew,
     Unauthenticated,
@@ -28,7 +29,7 @@ from sleep_runtime.core.event import Trust
 from sleep_runtime.core.keys import NewKey
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.serve.access import Authenticator
-from sleep_runtime.stores.datadir import DataDir
+from sleep_runtime.stores.datadir import DataDir, file_lock
 from sleep_runtime.stores.keys import STALE_S, KeyReader, KeyStore, Made
 from sleep_runtime.testing.clock import ManualClock
 
@@ -135,6 +136,17 @@ def test_many_processes_may_make_keys_at_once(path: Path) -> None:
         worker.join(60)
         assert worker.exitcode == 0
     assert len({key.id for key in KeyStore(path).all()}) == 20
+
+
+def test_writers_take_turns(store: KeyStore, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two writing connections at a time can corrupt the file of an older SQLite."""
+    monkeypatch.setattr("sleep_runtime.stores.keys.LOCK_WAIT_S", 0.0)
+    made = store.create(new(), NOW)
+    with file_lock(path.with_name("access.lock")):
+        for write in (lambda: store.create(new(), NOW), lambda: store.revoke(made.key.id, NOW)):
+            with pytest.raises(StoreBusy):
+                write()
+        assert store.all() == [made.key], "a reader waits for nobody"
 
 
 def test_a_key_needs_a_role_and_a_plain_name() -> None:
