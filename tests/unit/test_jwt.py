@@ -20,14 +20,20 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from pydantic import ValidationError
 
+from benchmarks.waiting import free_port
+from sleep_runtime.compose.access import make_authenticator
+from sleep_runtime.config import load
 from sleep_runtime.core.access import AccessRole, Caller
 from sleep_runtime.core.errors import RuntimeUnavailable, Unauthenticated
 from sleep_runtime.core.event import Trust
+from sleep_runtime.core.keys import NewKey
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.core.tokens import JwtPolicy
 from sleep_runtime.serve.access import Authenticator
 from sleep_runtime.serve.jwks import STALE_S, Fetch, SigningKeys, fetcher
 from sleep_runtime.serve.tokens import TokenReader
+from sleep_runtime.stores.datadir import DataDir
+from sleep_runtime.stores.keys import KeyStore
 from sleep_runtime.telemetry.clock import SystemClock
 
 ISSUER, AUDIENCE = "https://id.example/", "sleep-runtime"
@@ -469,3 +475,46 @@ def test_keys_are_not_believed_for_ever_while_the_provider_is_away(provider: Pro
         clock[0] = STALE_S + 1
         with pytest.raises(RuntimeUnavailable):
             keys.find("r")
+
+
+# ---------------------------------------------------------------------------- a replica
+
+
+def replica(tmp_path: Path, **source: str) -> tuple[Authenticator, str]:
+    """Who asks, as a replica with these settings says it, and a key's secret."""
+    data = DataDir(tmp_path / "data").ensure()
+    new = NewKey(name="k", scope=Scope("acme"), roles=frozenset({AccessRole.READ}))
+    secret = KeyStore(data.access_path).create(new, datetime.now(UTC)).secret.get_secret_value()
+    chosen = {"issuer": ISSUER, "audience": AUDIENCE, "timeout_s": "1", **source}
+    overrides = {f"auth.jwt.{name}": value for name, value in chosen.items()}
+    settings = load(overrides={"data_dir": str(data.path), **overrides}, environ={}).settings
+    return make_authenticator(settings), secret
+
+
+def bearing(token: str) -> dict[bytes, bytes]:
+    return {b"authorization": f"Bearer {token}".encode()}
+
+
+def test_a_replica_takes_keys_and_tokens(tmp_path: Path) -> None:
+    file = tmp_path / "jwks.json"
+    file.write_text(json.dumps(JWKS))
+    authenticate, secret = replica(tmp_path, jwks_file=str(file))
+
+    def known() -> bool:
+        try:
+            return authenticate(bearing(token_of()), "/v1/notes").name == "jwt:ana"
+        except RuntimeUnavailable:
+            return False
+
+    wait(known)
+    assert authenticate(bearing(secret), "/v1/notes").name.startswith("k_")
+
+
+def test_keys_work_while_the_provider_is_away(tmp_path: Path) -> None:
+    authenticate, secret = replica(tmp_path, jwks_url=f"http://127.0.0.1:{free_port()}/jwks")
+    for _ in range(3):
+        assert authenticate(bearing(secret), "/v1/notes").name.startswith("k_")
+        with pytest.raises(RuntimeUnavailable):
+            authenticate(bearing(token_of()), "/v1/notes")
+        with pytest.raises(Unauthenticated):
+            authenticate(bearing("sr_k_x"), "/v1/notes")
