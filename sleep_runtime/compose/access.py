@@ -11,7 +11,7 @@ from sleep_runtime.core.errors import InvalidConfig
 from sleep_runtime.core.event import Trust
 from sleep_runtime.core.keys import LOCAL_NAME, NewKey
 from sleep_runtime.core.ports import Clock
-from sleep_runtime.serve.access import Authenticator, ReadToken
+from sleep_runtime.serve.access import Authenticator, Tokens
 from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.keys import KeyReader, KeyStore
 from sleep_runtime.telemetry.clock import SystemClock
@@ -60,7 +60,7 @@ def make_authenticator(settings: Settings, clock: Clock | None = None) -> Authen
     return Authenticator(keys, clock or SystemClock(), _token_reader(settings))
 
 
-def _token_reader(settings: Settings) -> ReadToken | None:
+def _token_reader(settings: Settings) -> Tokens | None:
     policy = settings.auth.jwt
     if not policy.on:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -38,9 +38,16 @@ class Keys(Protocol):
     def find(self, token: str) -> HeldKey | None:
         """The key that this is the secret of, expired or revoked though it may be."""
 
+    def close(self) -> None: ...
 
-ReadToken = Callable[[str, datetime], Caller | None]
-"""Who asks with a token of an identity provider; None when it proves nothing."""
+
+class Tokens(Protocol):
+    """Where tokens of an identity provider are read."""
+
+    def __call__(self, token: str, now: datetime) -> Caller | None:
+        """Who asks with a token; None when it proves nothing."""
+
+    def close(self) -> None: ...
 
 
 class Authenticator:
@@ -49,10 +56,16 @@ class Authenticator:
     Whatever is wrong with what a request bears, the refusal says the same.
     """
 
-    def __init__(self, keys: Keys, clock: Clock, read_token: ReadToken | None = None) -> None:
+    def __init__(self, keys: Keys, clock: Clock, tokens: Tokens | None = None) -> None:
         self._keys = keys
         self._clock = clock
-        self._read_token = read_token
+        self._tokens = tokens
+
+    def close(self) -> None:
+        """Let go of the files and threads behind it."""
+        self._keys.close()
+        if self._tokens is not None:
+            self._tokens.close()
 
     def __call__(self, headers: Mapping[bytes, bytes], path: str) -> Caller:
         """Raises ``Unauthenticated``; ``StoreError`` or ``RuntimeUnavailable`` when nobody can
@@ -65,8 +78,8 @@ class Authenticator:
             if held is not None and held.key.usable(self._clock.now()):
                 return held.caller
             _KEY.inc()
-        elif borne and self._read_token is not None:
-            caller = self._read_token(borne, self._clock.now())
+        elif borne and self._tokens is not None:
+            caller = self._tokens(borne, self._clock.now())
             if caller is not None:
                 return caller
             _TOKEN.inc()

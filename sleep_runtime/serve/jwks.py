@@ -19,6 +19,7 @@ UNKNOWN_EVERY_S = 10.0
 STALE_S = 24 * 3600.0
 """How long keys are believed while the provider does not answer."""
 MAX_KEYS = 100
+CLOSE_S = 1.0
 
 log = get_logger(__name__)
 Fetch = Callable[[], list[PyJWK]]
@@ -87,6 +88,7 @@ class SigningKeys:
     def close(self) -> None:
         self._closed = True
         self._wake.set()
+        self._thread.join(CLOSE_S)
 
     def _run(self) -> None:
         while not self._closed:

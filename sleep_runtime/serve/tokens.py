@@ -28,6 +28,7 @@ class KeysOfIssuer(Protocol):
     def generation(self) -> int: ...
 
     def find(self, name: str) -> PyJWK | None: ...
+    def close(self) -> None: ...
 
 
 class TokenReader:
@@ -61,6 +62,9 @@ class TokenReader:
             return None
         self._remember(token, caller, float(claims["exp"]) + self._policy.leeway_s)
         return caller
+
+    def close(self) -> None:
+        self._keys.close()
 
     def _claims(self, token: str) -> dict[str, Any]:
         if len(token) > MAX_TOKEN_CHARS:

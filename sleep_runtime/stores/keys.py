@@ -174,7 +174,11 @@ class KeyReader:
         self._version = -1
         self._held: dict[str, Held] = {}
         self._looked_at = self._known_at = now()
-        self._look()
+        try:
+            self._look()
+        except StoreError:
+            self.close()
+            raise
 
     def find(self, token: str) -> Held | None:
         """The key that this is the secret of, expired or revoked though it may be."""

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -61,7 +62,8 @@ def test_a_key_is_made_before_the_first_start_and_its_secret_is_all_of_stdout(
     assert made.code == 0
     secret = made.out.strip()
     assert secret not in made.err
-    held = KeyReader(data.access_path).find(secret)
+    with closing(KeyReader(data.access_path)) as reader:
+        held = reader.find(secret)
     assert held is not None
     assert held.key.id in made.err
     assert (held.key.name, str(held.key.scope), held.key.speaks) == (

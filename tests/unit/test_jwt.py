@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -90,6 +90,9 @@ def keys(tmp_path: Path) -> Iterator[SigningKeys]:
 class NoKeys:
     def find(self, token: str) -> None:
         return None
+
+    def close(self) -> None:
+        pass
 
 
 def reader_of(keys: SigningKeys, **fields: Any) -> Callable[[str], Caller | None]:
@@ -331,6 +334,9 @@ def test_a_token_is_checked_once_and_ends_on_time(keys: SigningKeys) -> None:
             self.asked += 1
             return keys.find(name)
 
+        def close(self) -> None:
+            pass
+
     counting = Counting()
     read = TokenReader(policy_of(), counting)
     claims = claims_of()
@@ -480,7 +486,8 @@ def test_keys_are_not_believed_for_ever_while_the_provider_is_away(provider: Pro
 # ---------------------------------------------------------------------------- a replica
 
 
-def replica(tmp_path: Path, **source: str) -> tuple[Authenticator, str]:
+@contextmanager
+def replica(tmp_path: Path, **source: str) -> Iterator[tuple[Authenticator, str]]:
     """Who asks, as a replica with these settings says it, and a key's secret."""
     data = DataDir(tmp_path / "data").ensure()
     new = NewKey(name="k", scope=Scope("acme"), roles=frozenset({AccessRole.READ}))
@@ -488,7 +495,8 @@ def replica(tmp_path: Path, **source: str) -> tuple[Authenticator, str]:
     chosen = {"issuer": ISSUER, "audience": AUDIENCE, "timeout_s": "1", **source}
     overrides = {f"auth.jwt.{name}": value for name, value in chosen.items()}
     settings = load(overrides={"data_dir": str(data.path), **overrides}, environ={}).settings
-    return make_authenticator(settings), secret
+    with closing(make_authenticator(settings)) as authenticate:
+        yield authenticate, secret
 
 
 def bearing(token: str) -> dict[bytes, bytes]:
@@ -498,23 +506,24 @@ def bearing(token: str) -> dict[bytes, bytes]:
 def test_a_replica_takes_keys_and_tokens(tmp_path: Path) -> None:
     file = tmp_path / "jwks.json"
     file.write_text(json.dumps(JWKS))
-    authenticate, secret = replica(tmp_path, jwks_file=str(file))
+    with replica(tmp_path, jwks_file=str(file)) as (authenticate, secret):
 
-    def known() -> bool:
-        try:
-            return authenticate(bearing(token_of()), "/v1/notes").name == "jwt:ana"
-        except RuntimeUnavailable:
-            return False
+        def known() -> bool:
+            try:
+                return authenticate(bearing(token_of()), "/v1/notes").name == "jwt:ana"
+            except RuntimeUnavailable:
+                return False
 
-    wait(known)
-    assert authenticate(bearing(secret), "/v1/notes").name.startswith("k_")
+        wait(known)
+        assert authenticate(bearing(secret), "/v1/notes").name.startswith("k_")
 
 
 def test_keys_work_while_the_provider_is_away(tmp_path: Path) -> None:
-    authenticate, secret = replica(tmp_path, jwks_url=f"http://127.0.0.1:{free_port()}/jwks")
-    for _ in range(3):
-        assert authenticate(bearing(secret), "/v1/notes").name.startswith("k_")
-        with pytest.raises(RuntimeUnavailable):
-            authenticate(bearing(token_of()), "/v1/notes")
-        with pytest.raises(Unauthenticated):
-            authenticate(bearing("sr_k_x"), "/v1/notes")
+    away = f"http://127.0.0.1:{free_port()}/jwks"
+    with replica(tmp_path, jwks_url=away) as (authenticate, secret):
+        for _ in range(3):
+            assert authenticate(bearing(secret), "/v1/notes").name.startswith("k_")
+            with pytest.raises(RuntimeUnavailable):
+                authenticate(bearing(token_of()), "/v1/notes")
+            with pytest.raises(Unauthenticated):
+                authenticate(bearing("sr_k_x"), "/v1/notes")

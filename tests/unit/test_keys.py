@@ -323,7 +323,8 @@ def test_the_first_start_makes_a_key_for_its_machine_and_only_the_first(tmp_path
     file = paths.local_key_file
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     secret = file.read_text().strip()
-    caller = ask(make_authenticator(chosen, ManualClock(NOW)), f"Bearer {secret}")
+    with closing(make_authenticator(chosen, ManualClock(NOW))) as authenticate:
+        caller = ask(authenticate, f"Bearer {secret}")
     assert caller.may(AccessRole.ADMIN, None)
     assert caller.speaks is Trust.HUMAN
     prepare_keys(chosen, NOW)
@@ -342,7 +343,8 @@ def test_a_start_that_died_between_file_and_key_is_made_good(tmp_path: Path) -> 
     prepare_keys(chosen, NOW)
     assert stat.S_IMODE(paths.local_key_file.stat().st_mode) == 0o600
     secret = paths.local_key_file.read_text().strip()
-    assert ask(make_authenticator(chosen, ManualClock(NOW)), f"Bearer {secret}")
+    with closing(make_authenticator(chosen, ManualClock(NOW))) as authenticate:
+        assert ask(authenticate, f"Bearer {secret}")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "runtime.example"])
