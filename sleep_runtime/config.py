@@ -24,12 +24,15 @@ from pydantic_settings import (
 
 from sleep_runtime.core.errors import InvalidConfig
 from sleep_runtime.core.policy import Policy, PoolPolicy
+from sleep_runtime.core.tokens import JwtPolicy
 
 ENV_PREFIX = "SLEEP_"
 ENV_CONFIG = "SLEEP_CONFIG"
 ENV_URL = "SLEEP_URL"
+ENV_API_KEY = "SLEEP_API_KEY"
+ENV_SPOOL_DIR = "SLEEP_SPOOL_DIR"
 ENV_FAILPOINTS = "SLEEP_FAILPOINTS"
-RESERVED_ENV = frozenset({ENV_CONFIG, ENV_URL, ENV_FAILPOINTS})
+RESERVED_ENV = frozenset({ENV_CONFIG, ENV_URL, ENV_API_KEY, ENV_SPOOL_DIR, ENV_FAILPOINTS})
 MAX_FILE_BYTES = 1_000_000
 _NULL = "tag:yaml.org,2002:null"
 
@@ -66,6 +69,12 @@ class HttpSettings(_Section):
         pattern=r"^/([a-z0-9_-]+(/[a-z0-9_-]+)*)?$",
         description="where on the port; two runtimes of one cluster need two",
     )
+
+
+class AuthSettings(_Section):
+    """Who is let in beside those with a key: ``sleep-runtime keys``."""
+
+    jwt: JwtPolicy = JwtPolicy()
 
 
 class JournalSettings(_Section):
@@ -275,6 +284,7 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(default=Path(".sleep"), description="where everything is kept")
     http: HttpSettings = HttpSettings()
+    auth: AuthSettings = AuthSettings()
     journal: JournalSettings = JournalSettings()
     engine: EngineSettings = EngineSettings()
     index: IndexSettings = IndexSettings()

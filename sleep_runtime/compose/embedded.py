@@ -137,7 +137,7 @@ class Embedded:
         return self.projector.drain()
 
     def app(self, authenticate: Authenticate = anybody) -> Front:
-        """The HTTP application over these stores; ``authenticate`` says who asks."""
+        """The HTTP application over these stores. It asks nobody for a key unless told how."""
         parts = make_hot_path_parts(
             self.settings,
             append=lambda rows: asyncio.wrap_future(self.journal.submit(rows)),

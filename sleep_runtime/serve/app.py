@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from sleep_runtime.core.access import AccessRole, Caller
 from sleep_runtime.core.errors import InvalidInput, SleepRuntimeError
-from sleep_runtime.core.event import Event, EventKind, Role
+from sleep_runtime.core.event import Event, EventKind, Role, Trust
 from sleep_runtime.core.ids import stable_id
 from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.scope import Scope
@@ -82,7 +82,7 @@ class RunsBody(_Body):
 def build_app(parts: HotPathParts, authenticate: Authenticate = anybody) -> Front:
     """The application, as ASGI. Runs in a Serve replica, or in any ASGI server in tests.
 
-    ``authenticate`` says who asks; without one everybody is whoever runs the process.
+    ``authenticate`` says who asks; by default that is whoever runs the process.
     """
     app = FastAPI(
         title="sleep-runtime",
@@ -114,16 +114,19 @@ def build_app(parts: HotPathParts, authenticate: Authenticate = anybody) -> Fron
 def _add_feedback(app: FastAPI, parts: HotPathParts, reader: Reader) -> None:
     @app.post("/v1/feedback", status_code=202)
     async def feedback(caller: Asking, body: FeedbackBody) -> Response:
-        """Say whether a note helped. Durable like any event; the next night weighs it."""
+        """Say whether a note helped. Durable like any event; the next night weighs it.
+
+        It is a person's feedback with a key that speaks as one, else an agent's.
+        """
         rights = rights_at(caller, AccessRole.CAPTURE, body.scope)
         await run_in_threadpool(reader.known, rights, body.scope)
-        event = _feedback_event(body, parts.clock.now())
+        event = _feedback_event(body, caller, parts.clock.now())
         raw = event.model_dump_json().encode()
-        answer = await append(parts, raw, content_type="application/json")
+        answer = await append(parts, caller, raw, content_type="application/json")
         return JSONResponse(answer, status_code=422 if answer["rejected"] else 202)
 
 
-def _feedback_event(body: FeedbackBody, now: datetime) -> Event:
+def _feedback_event(body: FeedbackBody, caller: Caller, now: datetime) -> Event:
     ts = body.ts or now
     name = body.id or stable_id("fb", body.scope, body.note, str(body.helpful), ts.isoformat())
     return Event(
@@ -132,7 +135,7 @@ def _feedback_event(body: FeedbackBody, now: datetime) -> Event:
         scope=body.scope,
         session=body.session,
         kind=EventKind.FEEDBACK,
-        role=Role.HUMAN,
+        role=Role.HUMAN if caller.speaks is Trust.HUMAN else Role.AGENT,
         text=body.text,
         data={"note": body.note, "helpful": body.helpful},
     )
@@ -254,7 +257,7 @@ def _add_health(app: FastAPI, parts: HotPathParts) -> None:
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        """Prometheus text of all processes of the runtime."""
+        """Prometheus text of all processes of the runtime. For a key that may read everywhere."""
         return Response(await parts.gather_metrics(), media_type="text/plain; version=0.0.4")
 
 

@@ -88,9 +88,10 @@ class CaptureEndpoint:
         self._parts = parts
         self.limit = Limit(parts.limits.max_body_bytes, _SMALLER_BATCHES)
 
-    async def __call__(self, caller: Caller, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:  # noqa: ARG002 - the protocol's signature
+    async def __call__(self, caller: Caller, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:
         answer = await append(
             self._parts,
+            caller,
             raw,
             content_type=headers.get(b"content-type", b"").decode("latin-1"),
             content_encoding=headers.get(b"content-encoding", b"").decode("latin-1"),
@@ -166,9 +167,14 @@ def reading_threads() -> Executor:
 
 
 async def append(
-    parts: HotPathParts, raw: bytes, *, content_type: str, content_encoding: str = ""
+    parts: HotPathParts,
+    caller: Caller,
+    raw: bytes,
+    *,
+    content_type: str,
+    content_encoding: str = "",
 ) -> dict[str, Any]:
-    """Parse a body, make what is good durable, and say what became of each event."""
+    """Parse what ``caller`` sent, make what is good durable, and say what became of each event."""
     parse = partial(
         parse_events,
         raw,
@@ -176,6 +182,7 @@ async def append(
         content_encoding=content_encoding,
         now=parts.clock.now(),
         limits=parts.limits,
+        caller=caller,
     )
     # A large body takes longer to parse than other requests should wait for the loop.
     parsed = parse() if len(raw) <= SMALL_BODY_BYTES else await run_in_threadpool(parse)

@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from sleep_runtime.core.event import Event
+from sleep_runtime.serve.access import OPEN_PATHS
 from sleep_runtime.serve.bare import (
     CaptureEndpoint,
     ContextBody,
@@ -41,9 +42,12 @@ _BARE: dict[str, tuple[str, type, dict[str, Any]]] = {
         {"application/json": {"schema": _ref("ContextBody")}},
     ),
 }
+_SCHEMES = {"key": {"type": "http", "scheme": "bearer", "description": "sleep-runtime keys create"}}
 _MODELS: tuple[type[BaseModel], ...] = (Event, SearchBody, ContextBody)
 _ANSWERS = {
     "200": "done",
+    "401": "it is not known who asks",
+    "403": "who asks may not do this there",
     "408": "the body came too slowly",
     "413": "it is too large",
     "422": "it cannot be taken: field, reason and mend",
@@ -63,6 +67,10 @@ def description(app: FastAPI) -> dict[str, Any]:
             schemas[model.__name__] = schema
         for path, (summary, endpoint, content) in _BARE.items():
             page["paths"][path] = {"post": _operation(summary, endpoint, content)}
+        page["components"]["securitySchemes"] = _SCHEMES
+        page["security"] = [{name: []} for name in _SCHEMES]
+        for path in OPEN_PATHS:
+            page["paths"][path]["get"]["security"] = []
         app.openapi_schema = page
     return app.openapi_schema
 

@@ -196,6 +196,7 @@ class Reader:
                 "event_id": item.event.id,
                 "ts": item.event.ts.isoformat(),
                 "role": item.event.role.value,
+                "trust": item.trust.value,
                 "kind": item.event.kind.value,
                 "session": item.event.session,
                 "text": self._parts.redact(item.event.text)[:EXCERPT_CHARS],
