@@ -22,6 +22,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from sleep_runtime.core.access import NO_LIMITS, KeyLimits
 from sleep_runtime.core.errors import InvalidConfig
 from sleep_runtime.core.policy import Policy, PoolPolicy
 
@@ -275,6 +276,7 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(default=Path(".sleep"), description="where everything is kept")
     http: HttpSettings = HttpSettings()
+    limits: KeyLimits = NO_LIMITS
     journal: JournalSettings = JournalSettings()
     engine: EngineSettings = EngineSettings()
     index: IndexSettings = IndexSettings()

@@ -6,13 +6,14 @@ from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from sleep_runtime.core.access import Caller
 from sleep_runtime.core.errors import InvalidInput, SleepRuntimeError
 from sleep_runtime.core.event import Event, EventKind, Role
 from sleep_runtime.core.ids import stable_id
@@ -30,7 +31,7 @@ from sleep_runtime.serve.bare import (
 from sleep_runtime.serve.bodies import Bodies
 from sleep_runtime.serve.description import description
 from sleep_runtime.serve.errors import answer_of
-from sleep_runtime.serve.front import Front
+from sleep_runtime.serve.front import Front, caller_of
 from sleep_runtime.serve.hot_path import HotPathParts, Reader
 from sleep_runtime.serve.people import People
 from sleep_runtime.serve.pool import add_pool
@@ -88,20 +89,23 @@ def build_app(parts: HotPathParts) -> Front:
     threads = reading_threads()
     hot: dict[str, Endpoint] = {
         "/v1/events": CaptureEndpoint(parts),
-        "/v1/search": SearchEndpoint(reader, threads),
-        "/v1/context": ContextEndpoint(reader, threads),
+        "/v1/search": SearchEndpoint(reader, threads, parts.limiter),
+        "/v1/context": ContextEndpoint(reader, threads, parts.limiter),
     }
-    return Front(app, hot, Bodies(parts.body_s, parts.max_bodies_bytes), parts.latency)
+    bodies = Bodies(parts.body_s, parts.max_bodies_bytes)
+    return Front(app, hot, bodies, parts.latency, limiter=parts.limiter)
 
 
 def _add_feedback(app: FastAPI, parts: HotPathParts, reader: Reader) -> None:
     @app.post("/v1/feedback", status_code=202)
-    async def feedback(body: FeedbackBody) -> Response:
+    async def feedback(
+        body: FeedbackBody, caller: Annotated[Caller, Depends(caller_of)]
+    ) -> Response:
         """Say whether a note helped. Durable like any event; the next night weighs it."""
         await run_in_threadpool(reader.known, body.scope)
         event = _feedback_event(body, parts.clock.now())
         raw = event.model_dump_json().encode()
-        answer = await append(parts, raw, content_type="application/json")
+        answer = await append(parts, raw, content_type="application/json", caller=caller)
         return JSONResponse(answer, status_code=422 if answer["rejected"] else 202)
 
 

@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
@@ -25,6 +25,7 @@ from sleep_runtime.core.errors import InvalidInput
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.serve.bodies import Limit
 from sleep_runtime.serve.hot_path import HotPathParts, Reader
+from sleep_runtime.serve.limits import Limiter
 from sleep_runtime.telemetry.metrics import METRICS
 
 MAX_QUERY_CHARS = 4000
@@ -87,12 +88,13 @@ class CaptureEndpoint:
         self._parts = parts
         self.limit = Limit(parts.limits.max_body_bytes, _SMALLER_BATCHES)
 
-    async def __call__(self, caller: Caller, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:  # noqa: ARG002 - the protocol's signature
+    async def __call__(self, caller: Caller, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:
         answer = await append(
             self._parts,
             raw,
             content_type=headers.get(b"content-type", b"").decode("latin-1"),
             content_encoding=headers.get(b"content-encoding", b"").decode("latin-1"),
+            caller=caller,
         )
         return _ONE_ACCEPTED if answer == _ONE else _dumps(answer)
 
@@ -104,19 +106,25 @@ class _QuestionEndpoint(ABC, Generic[Model]):
     takes: type[Model]
     seconds: Histogram
 
-    def __init__(self, reader: Reader, threads: Executor) -> None:
+    def __init__(self, reader: Reader, threads: Executor, limiter: Limiter) -> None:
         self._reader = reader
         self._threads = threads
+        self._limiter = limiter
 
     async def __call__(self, caller: Caller, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:  # noqa: ARG002 - the protocol's signature
+        self._limiter.question(caller)
         body = _read(self.takes, raw)
         with self.seconds.time():
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._answer, body)
+            seen: list[int] = []
+            try:
+                return await loop.run_in_executor(self._threads, self._answer, body, seen.append)
+            finally:
+                self._limiter.looked(caller, sum(seen))
 
     @abstractmethod
-    def _answer(self, body: Model) -> bytes:
-        """The answer's JSON. Runs in a thread."""
+    def _answer(self, body: Model, looked: Callable[[int], None]) -> bytes:
+        """The answer's JSON; ``looked`` is told the notes looked at. Runs in a thread."""
 
 
 class SearchEndpoint(_QuestionEndpoint[SearchBody]):
@@ -125,13 +133,14 @@ class SearchEndpoint(_QuestionEndpoint[SearchBody]):
     takes = SearchBody
     seconds = METRICS.search_seconds
 
-    def _answer(self, body: SearchBody) -> bytes:
+    def _answer(self, body: SearchBody, looked: Callable[[int], None]) -> bytes:
         hits = self._reader.search(
             body.scope,
             body.query,
             k=body.k,
             as_of=body.as_of,
             include_superseded=body.include_superseded,
+            looked=looked,
         )
         found = [{"note": hit.note.public(), "score": round(hit.score, 6)} for hit in hits]
         return _dumps({"hits": found})
@@ -143,10 +152,14 @@ class ContextEndpoint(_QuestionEndpoint[ContextBody]):
     takes = ContextBody
     seconds = METRICS.context_seconds
 
-    def _answer(self, body: ContextBody) -> bytes:
+    def _answer(self, body: ContextBody, looked: Callable[[int], None]) -> bytes:
         return _dumps(
             self._reader.context(
-                body.scope, body.query, budget_tokens=body.budget_tokens, compiler=body.compiler
+                body.scope,
+                body.query,
+                budget_tokens=body.budget_tokens,
+                compiler=body.compiler,
+                looked=looked,
             )
         )
 
@@ -158,7 +171,12 @@ def reading_threads() -> Executor:
 
 
 async def append(
-    parts: HotPathParts, raw: bytes, *, content_type: str, content_encoding: str = ""
+    parts: HotPathParts,
+    raw: bytes,
+    *,
+    content_type: str,
+    content_encoding: str = "",
+    caller: Caller,
 ) -> dict[str, Any]:
     """Parse a body, make what is good durable, and say what became of each event."""
     parse = partial(
@@ -167,10 +185,11 @@ async def append(
         content_type=content_type,
         content_encoding=content_encoding,
         now=parts.clock.now(),
-        limits=parts.limits,
+        limits=parts.limiter.capture(caller, parts.limits),
     )
     # A large body takes longer to parse than other requests should wait for the loop.
     parsed = parse() if len(raw) <= SMALL_BODY_BYTES else await run_in_threadpool(parse)
+    parts.limiter.events(caller, len(parsed.rows))
     result = await parts.append(parsed.rows)
     refused = parsed.refused(result.conflicts)
     _ACCEPTED.inc(result.accepted)

@@ -33,6 +33,7 @@ from sleep_runtime.core.undo import Undoing
 from sleep_runtime.present.registry import get_compiler
 from sleep_runtime.present.search import Searcher
 from sleep_runtime.serve.latency import LatencyWindow
+from sleep_runtime.serve.limits import Limiter
 
 EXCERPT_CHARS = 500
 MAX_EXCERPTS = 20
@@ -73,6 +74,7 @@ class HotPathParts:
     version: str
     started_at: datetime
     limits: CaptureLimits = field(default_factory=CaptureLimits)
+    limiter: Limiter = field(default_factory=Limiter)
     default_compiler: str = "markdown"
     default_k: int = 10
     max_k: int = 100
@@ -106,6 +108,7 @@ class Reader:
         k: int | None = None,
         as_of: datetime | None = None,
         include_superseded: bool = False,
+        looked: Callable[[int], None] | None = None,
     ) -> list[ScoredNote]:
         most = self._parts.max_k
         if k is not None and k > most:
@@ -120,16 +123,23 @@ class Reader:
             k=k or self._parts.default_k,
             as_of=as_of,
             include_superseded=include_superseded,
+            looked=looked,
         )
         if not hits:  # whoever sees a note is known: nearly every search is spared the question
             self.known(scope)
         return hits
 
     def context(
-        self, scope: Scope, query: str, *, budget_tokens: int | None, compiler: str | None
+        self,
+        scope: Scope,
+        query: str,
+        *,
+        budget_tokens: int | None,
+        compiler: str | None,
+        looked: Callable[[int], None] | None = None,
     ) -> dict[str, Any]:
         chosen = get_compiler(self._parts.compilers, compiler or self._parts.default_compiler)
-        hits = self.search(scope, query, k=self._parts.max_k)
+        hits = self.search(scope, query, k=self._parts.max_k, looked=looked)
         compiled = chosen.compile(
             hits, query=query, budget_tokens=budget_tokens or self._parts.default_budget_tokens
         )
