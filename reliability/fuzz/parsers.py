@@ -36,7 +36,7 @@ from sleep_runtime.client import answers as client_answers
 from sleep_runtime.client import segments, wire
 from sleep_runtime.client.errors import ClientError
 from sleep_runtime.config import ENV_PREFIX, InvalidSettings, env_name, leaf_keys, load
-from sleep_runtime.core.errors import InvalidInput
+from sleep_runtime.core.errors import InvalidInput, StoreError
 from sleep_runtime.core.event import Event
 from sleep_runtime.core.journal import JournalRow
 from sleep_runtime.core.observation import Usage
@@ -47,6 +47,8 @@ from sleep_runtime.engines.answers import checked
 from sleep_runtime.engines.json_schema import schema_of, violation
 from sleep_runtime.engines.llm_answers import CompareAnswer, DistilAnswer
 from sleep_runtime.serve.bare import ContextBody, SearchBody, from_validation
+from sleep_runtime.stores import context_dir
+from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.telemetry import failpoint
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -257,8 +259,9 @@ def _read_segment(raw: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "owner-00000001.ndjson"
         path.write_bytes(raw)
-        for line in segments.read_lines(path):
-            assert b"\n" not in line
+        lines = segments.read_lines(path)
+        assert not any(b"\n" in line for line in lines)
+        segments.bury(path.parent, [(line, "refused") for line in lines])
 
 
 _ROW = JournalRow("e", "acme", "s", 1, "message", "human", "human", b"d" * 16, b"{}", 1)
@@ -282,6 +285,31 @@ def _read_frames(raw: bytes) -> None:
             refused = error
     if refused is not None:
         raise refused
+
+
+_MANIFESTS = json_objects(
+    {
+        "format": json_values,
+        "files": st.lists(json_strings(), max_size=3).map(lambda each: f"[{','.join(each)}]"),
+    }
+).map(lambda text: in_bytes(text, "utf-8"))
+
+
+def _read_manifest(raw: bytes) -> None:
+    """The two small files of our own that others may have written over."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / context_dir.MANIFEST).write_bytes(raw)
+        DataDir(root).format_file.write_bytes(raw)
+        refused: Exception | None = None
+        for read in (lambda: context_dir.export([], root), DataDir(root).ensure):
+            try:
+                read()
+            except (InvalidInput, StoreError) as error:
+                refused = error
+                check_told(error)
+        if refused is not None:
+            raise refused
 
 
 # ---------------------------------------------------------------------------- models and servers
@@ -413,24 +441,59 @@ def _redacted(text: str) -> None:
     assert redact(first) == first, "what is masked stays as it is"
 
 
+_DEEP = b"[" * 2_000
+
 TARGETS: tuple[Target, ...] = (
-    Target("events", _BODIES, _read_body, (InvalidInput,)),
-    Target("questions", _QUESTION_BYTES, _read_question, (InvalidInput,)),
+    Target("events", _BODIES, _read_body, (InvalidInput,), known=[(b"0", "", "")]),
+    Target("questions", _QUESTION_BYTES, _read_question, (InvalidInput,), known=[_DEEP]),
     Target("scopes", _PATHS, _read_scope, (InvalidInput,)),
-    Target("settings-file", _FILES, _read_file, (InvalidSettings,), told=False),
+    Target(
+        "settings-file",
+        _FILES,
+        _read_file,
+        (InvalidSettings,),
+        told=False,
+        known=[_DEEP, b'{"":0}', b"0", *_BOMBS],
+    ),
     Target(
         "settings-env",
         _ENVIRONMENTS,
         lambda environ: _load(None, environ),
         (InvalidSettings,),
         told=False,
+        known=[{"SLEEP_POOL__QUIET_HOURS": " "}, {"SLEEP_POOL__TIMEZONE": "Europe/Nowhere"}],
     ),
-    Target("event-files", _EVENT_FILES, _read_event_file, (InvalidInput,)),
-    Target("spool-segments", damaged(_EVENT_BYTES), _read_segment, ()),
-    Target("journal-frames", _PACKED, _read_frames, (ValueError, TypeError), told=False),
+    Target(
+        "event-files",
+        _EVENT_FILES,
+        _read_event_file,
+        (InvalidInput,),
+        known=[_DEEP, b"[" + b"9" * 4301 + b"]", b"\x1f\x8b\x1f\x8b"],
+    ),
+    Target(
+        "spool-segments",
+        damaged(_EVENT_BYTES),
+        _read_segment,
+        (),
+        known=[_DEEP, _DEEP + b"\n", b"9" * 4301 + b"\n"],
+    ),
+    Target(
+        "journal-frames",
+        _PACKED,
+        _read_frames,
+        (ValueError, TypeError),
+        told=False,
+        known=[b"\x92\x00\x91\xa0", b"\x92\x00\x91\x90", b"\x91" * 100_000],
+    ),
+    Target("export-manifests", damaged(_MANIFESTS), _read_manifest, known=[_DEEP]),
     Target("model-answers", _SAID, _read_model, ()),
     Target("completions", _COMPLETION_BYTES, _read_completion, ()),
     Target("client-replies", _REPLIES, _read_reply, (ClientError,), told=False),
-    Target("failpoints", _FAILPOINTS, failpoint.parse),
+    Target(
+        "failpoints",
+        _FAILPOINTS,
+        failpoint.parse,
+        known=[f"journal.append.before={action}" for action in ("kill@²", "exit:" + "9" * 5000)],
+    ),
     Target("redaction", texts | _LONG, _redacted, ()),
 )

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from sleep_runtime.core.access import Caller
-from sleep_runtime.core.errors import InvalidInput, SleepRuntimeError
+from sleep_runtime.core.errors import InvalidEvent, InvalidInput, SleepRuntimeError
 from sleep_runtime.core.event import Event, EventKind, Role
 from sleep_runtime.core.ids import stable_id
 from sleep_runtime.core.note import NoteStatus
@@ -35,6 +35,8 @@ from sleep_runtime.serve.front import Front, caller_of
 from sleep_runtime.serve.hot_path import HotPathParts, Reader
 from sleep_runtime.serve.people import People
 from sleep_runtime.serve.pool import add_pool
+
+Asking = Annotated[Caller, Depends(caller_of)]
 
 
 class _Body(BaseModel):
@@ -98,15 +100,15 @@ def build_app(parts: HotPathParts) -> Front:
 
 def _add_feedback(app: FastAPI, parts: HotPathParts, reader: Reader) -> None:
     @app.post("/v1/feedback", status_code=202)
-    async def feedback(
-        body: FeedbackBody, caller: Annotated[Caller, Depends(caller_of)]
-    ) -> Response:
+    async def feedback(body: FeedbackBody, caller: Asking) -> Response:
         """Say whether a note helped. Durable like any event; the next night weighs it."""
         await run_in_threadpool(reader.known, body.scope)
         event = _feedback_event(body, parts.clock.now())
         raw = event.model_dump_json().encode()
-        answer = await append(parts, raw, content_type="application/json", caller=caller)
-        return JSONResponse(answer, status_code=422 if answer["rejected"] else 202)
+        answer = await append(parts, caller, raw, content_type="application/json")
+        for refused in answer["rejected"]:
+            raise _refusal(refused["error"])
+        return JSONResponse(answer, status_code=202)
 
 
 def _feedback_event(body: FeedbackBody, now: datetime) -> Event:
@@ -122,6 +124,13 @@ def _feedback_event(body: FeedbackBody, now: datetime) -> Event:
         text=body.text,
         data={"note": body.note, "helpful": body.helpful},
     )
+
+
+def _refusal(said: str) -> InvalidEvent:
+    """One refused event, ``field: reason (mend)``, as the answer to a request of its own."""
+    field, _, rest = said.partition(": ")
+    reason, _, mend = rest.removesuffix(")").rpartition(" (")
+    return InvalidEvent(reason or rest, field=field, mend=mend or "send another")
 
 
 def _add_notes(app: FastAPI, reader: Reader) -> None:
@@ -214,13 +223,13 @@ def _add_health(app: FastAPI, parts: HotPathParts) -> None:
         """The process answers."""
         return {"status": "ok"}
 
-    @app.get("/readyz")
+    @app.get("/readyz", responses={503: {"description": "one of them does not"}})
     async def readyz() -> Response:
         """The owners of the journal and the ledger answer too."""
         ready = await parts.ready()
         return JSONResponse({"ready": ready}, status_code=200 if ready else 503)
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Prometheus text of all processes of the runtime."""
         return Response(await parts.gather_metrics(), media_type="text/plain; version=0.0.4")

@@ -91,10 +91,10 @@ class CaptureEndpoint:
     async def __call__(self, caller: Caller, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:
         answer = await append(
             self._parts,
+            caller,
             raw,
             content_type=headers.get(b"content-type", b"").decode("latin-1"),
             content_encoding=headers.get(b"content-encoding", b"").decode("latin-1"),
-            caller=caller,
         )
         return _ONE_ACCEPTED if answer == _ONE else _dumps(answer)
 
@@ -172,11 +172,11 @@ def reading_threads() -> Executor:
 
 async def append(
     parts: HotPathParts,
+    caller: Caller,
     raw: bytes,
     *,
     content_type: str,
     content_encoding: str = "",
-    caller: Caller,
 ) -> dict[str, Any]:
     """Parse a body, make what is good durable, and say what became of each event."""
     parse = partial(

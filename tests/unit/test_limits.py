@@ -94,7 +94,8 @@ def test_a_rate_refuses_with_its_name_and_when_there_is_room_again() -> None:
     time = Time()
     limiter, ana = limited(time, requests_per_s=2, burst_s=2)
     for _ in range(4):
-        assert (use := limiter.enter(ana, "/v1/search")) is not None
+        use = limiter.enter(ana, "/v1/search")
+        assert use is not None
         use.leave()
     error = refused(limiter, ana)
     assert (error.field, error.retry_after_s) == ("limits.requests_per_s", pytest.approx(0.5))

@@ -73,7 +73,9 @@ def get(tx: sa.Connection, run_id: str) -> Run:
     """The run. Raises ``NotFound``."""
     run = find(tx, run_id)
     if run is None:
-        raise NotFound(f"there is no run {run_id!r}", field="run")
+        raise NotFound(
+            f"there is no run {run_id!r}", field="run", mend="list them: sleep-runtime runs list"
+        )
     return run
 
 
