@@ -12,6 +12,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import NamedTuple
 
 from sleep_runtime.capture.limits import CaptureLimits
 from sleep_runtime.core.access import NO_LIMITS, Caller, KeyLimits
@@ -95,6 +96,14 @@ class Use:
         )
 
 
+class _Known(NamedTuple):
+    """A caller's own limits, by which they are known again, the ones that apply, and their use."""
+
+    own: KeyLimits
+    limits: KeyLimits
+    use: Use | None
+
+
 class Limiter:
     """Holds every caller to their limits, or to ``default`` when they have none of their own.
 
@@ -114,7 +123,7 @@ class Limiter:
         self._replicas = replicas
         self._now = now
         self._max_callers = max_callers
-        self._uses: OrderedDict[str, Use] = OrderedDict()
+        self._known: OrderedDict[str, _Known] = OrderedDict()
 
     def enter(self, caller: Caller, path: str) -> Use | None:
         """Let a request in; ``leave`` what is returned when it is answered.
@@ -161,18 +170,24 @@ class Limiter:
             use.query.charge(max(0, notes - 1), self._now())
 
     def _use(self, caller: Caller) -> Use | None:
-        limits = caller.limits
-        if limits is NO_LIMITS or limits == NO_LIMITS:
-            limits = self._default
-            if limits is NO_LIMITS:
-                return None
-        use = self._uses.get(caller.name)
-        if use is None or (use.limits is not limits and use.limits != limits):
-            use = self._uses[caller.name] = Use(limits, self._replicas)
-            if len(self._uses) > self._max_callers:
-                self._uses.popitem(last=False)
-        self._uses.move_to_end(caller.name)
-        return use
+        own = caller.limits
+        if own is NO_LIMITS and self._default is NO_LIMITS:
+            return None
+        known = self._known.get(caller.name)
+        if known is None or known.own is not own:
+            known = self._known[caller.name] = self._renewed(known, own)
+            if len(self._known) > self._max_callers:
+                self._known.popitem(last=False)
+        self._known.move_to_end(caller.name)
+        return known.use
+
+    def _renewed(self, known: _Known | None, own: KeyLimits) -> _Known:
+        """Limits that are equal to the earlier ones go on with what was used of those."""
+        limits = self._default if own == NO_LIMITS else own
+        if known is not None and known.limits == limits:
+            return known._replace(own=own)
+        use = None if limits == NO_LIMITS else Use(limits, self._replicas)
+        return _Known(own, limits, use)
 
 
 def _bucket(per_s: float | None, burst_s: float, replicas: int) -> Bucket | None:

@@ -159,12 +159,12 @@ def test_who_has_no_limits_gets_the_default_ones_and_who_has_keeps_them() -> Non
 def test_nothing_is_kept_of_callers_without_limits() -> None:
     limiter = Limiter(KeyLimits(), now=Time())
     assert limiter.enter(ROOT, "/v1/search") is None
-    assert limiter.enter(caller(), "/v1/search") is None
     assert limiter.body(ROOT, SMALL) is SMALL
     limiter.events(ROOT, 10**9)
     limiter.question(ROOT)
     limiter.looked(ROOT, 10**9)
-    assert not limiter._uses
+    assert not limiter._known
+    assert limiter.enter(caller(), "/v1/search") is None, "equal to none is none"
 
 
 def test_new_limits_of_a_key_apply_at_once() -> None:
@@ -173,6 +173,12 @@ def test_new_limits_of_a_key_apply_at_once() -> None:
     refused(limiter, ana)
     limiter.enter(caller(requests_per_s=50), "/v1/search")
     limiter.enter(caller(requests_per_s=50), "/v1/search")
+
+
+def test_a_key_that_is_read_again_goes_on_with_what_it_has_used() -> None:
+    limiter, ana = limited(Time(), requests_per_s=1, burst_s=1)
+    limiter.enter(ana, "/v1/search")
+    refused(limiter, caller(requests_per_s=1, burst_s=1))
 
 
 def test_replicas_share_a_limit() -> None:
@@ -200,7 +206,7 @@ def test_callers_are_bounded_and_the_silent_ones_forgotten_first() -> None:
     limiter = Limiter(now=Time(), max_callers=3)
     for name in ("a", "b", "c", "a", "d"):
         limiter.enter(caller(name, requests_per_s=10), "/v1/search")
-    assert list(limiter._uses) == ["c", "a", "d"]
+    assert list(limiter._known) == ["c", "a", "d"]
 
 
 def test_sizes_are_narrowed_and_never_widened() -> None:
