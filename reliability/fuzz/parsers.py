@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from pydantic import ValidationError
 
+from reliability.fuzz.nights import NIGHTS
 from reliability.fuzz.shapes import (
     anything,
     damaged,
@@ -496,4 +497,5 @@ TARGETS: tuple[Target, ...] = (
         known=[f"journal.append.before={action}" for action in ("kill@²", "exit:" + "9" * 5000)],
     ),
     Target("redaction", texts | _LONG, _redacted, ()),
+    NIGHTS,
 )

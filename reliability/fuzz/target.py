@@ -88,7 +88,7 @@ def run(target: Target, *, seeded: int, inputs: int) -> Tried:
     try:
         check()
     except Exception as error:  # noqa: BLE001 - as above
-        tried.failures.append(_shown(target, *last, error))
+        tried.failures.append(_shown(target, last[0] if last else None, error))
     return tried
 
 
