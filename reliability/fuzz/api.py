@@ -125,8 +125,8 @@ def ways(app: Front, page: dict[str, Any]) -> list[list[Way]]:
 def _operations(app: Front, page: dict[str, Any]) -> dict[str, Any]:
     loaded = schemathesis.openapi.from_dict(page)
     loaded.app = app
-    found = [each.ok() for each in loaded.get_all_operations()]
-    return {operation.label: operation for operation in found}
+    found: list[Any] = list(loaded.get_all_operations())
+    return {operation.label: operation for operation in (each.ok() for each in found)}
 
 
 def _narrowed(page: dict[str, Any], known: dict[str, list[str]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from reliability.fuzz import api
 
 SEED = 20_261_127
-INPUTS = 12
+INPUTS = 10
 
 
 @pytest.mark.timeout(300)
@@ -24,7 +24,7 @@ def test_every_answer_is_one_that_the_description_names(tmp_path: Path) -> None:
     print(f"{inputs} requests: {dict(answers.statuses)}")
     assert not failures
     assert answers.server_errors == 0
-    assert inputs > 300
+    assert inputs > 250
     good = {label.split()[1] for label in answers.statuses if label.endswith((" 200", " 202"))}
     for path in ("/v1/notes/{note_id}", "/v1/runs/{run_id}", "/v1/search", "/v1/feedback"):
         assert path in good, "the fuzzer never got past the refusals"

@@ -16,7 +16,7 @@ from sleep_runtime.capture.native import parse_events
 from sleep_runtime.core.errors import InvalidInput
 
 SEED = 20_261_127
-INPUTS = 60
+INPUTS = 40
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
