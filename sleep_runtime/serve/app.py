@@ -106,8 +106,8 @@ def _add_feedback(app: FastAPI, parts: HotPathParts, reader: Reader) -> None:
         event = _feedback_event(body, parts.clock.now())
         raw = event.model_dump_json().encode()
         answer = await append(parts, caller, raw, content_type="application/json")
-        for refused in answer["rejected"]:
-            raise _refusal(refused["error"])
+        if answer["rejected"]:
+            raise _refusal(answer["rejected"][0]["error"])
         return JSONResponse(answer, status_code=202)
 
 
