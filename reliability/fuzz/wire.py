@@ -193,7 +193,9 @@ def _smuggling() -> Iterator[Shape]:
         # Two answers: when the first request ends where ``inner`` begins, that is a second one.
         yield Shape(name, _request(headers=headers, body=body, length=False), 2)
     hidden = b"x-a: 1\n\nGET /v1/notes HTTP/1.1\nhost: wire\n\n"
-    yield Shape("a request in a header", _request(b"GET", b"/healthz", hidden, b""), 1)
+    # HAProxy takes a bare line feed for a line's end (RFC 9112, 2.2) and so sees two requests; what
+    # it sends on has no bare ones, so the replica sees the same two.
+    yield Shape("a request in a header", _request(b"GET", b"/healthz", hidden, b""), 2)
 
 
 def _chunks() -> Iterator[Shape]:
