@@ -41,7 +41,7 @@ def main() -> int:
     hangs = server_errors = 0
     growth: dict[str, float] = {}
     budget_s = asked.minutes * 60
-    for part, made, share in (("parsers", _parsers(), 0.6), ("http", _http(asked.seed), 0.4)):
+    for part, made, share in (("parsers", _parsers(), 0.6), ("http", _http(), 0.4)):
         with made as rounds:
             tried, errors, growth[part] = _spend(rounds, budget_s * share, asked.seed)
         for name, one in tried.items():
@@ -91,7 +91,7 @@ def _parsers() -> Iterator[tuple[Rounds, Errors]]:
 
 
 @contextmanager
-def _http(seeded: int) -> Iterator[tuple[Rounds, Errors]]:  # noqa: ARG001 - as the other
+def _http() -> Iterator[tuple[Rounds, Errors]]:
     answers = api.Answers()
 
     def of(way: api.Way) -> Callable[[int, int], Tried]:
