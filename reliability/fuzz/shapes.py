@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 DEEP = (50, 127, 128, 129, 199, 201, 1_000, 100_000)
+DEEP_ARRAY = b"[" * 2_000
 _NUMBERS = (
     *("0", "-0", "1", "-1", "1.5", "1e5", "1e308", "1e309", "1e999", "-1e999", "1e-999"),
     *("NaN", "Infinity", "-Infinity", "01", "1.", ".5", "+1", "0x10", "1_000", "1e"),
