@@ -198,7 +198,7 @@ def read_runtime_file(settings: Settings) -> dict[str, Any] | None:
     """What the running runtime wrote about itself; None when there is no such file."""
     try:
         found = json.loads(runtime_file(settings).read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -93,8 +93,8 @@ class Grant(BaseModel):
 class KeyLimits(BaseModel):
     """How much one caller may ask for. ``None``: what the runtime allows everybody.
 
-    ``requests_per_s`` and ``events_per_s`` are refilled steadily and may be saved up for
-    ``burst_s`` seconds. ``query_cost_per_s`` is in notes looked at.
+    The rates are refilled steadily and may be saved up for ``burst_s`` seconds.
+    ``query_cost_per_s`` is in notes that answers are chosen from, and paid afterwards.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -223,7 +223,7 @@ def _span(text: str) -> str:
 def _zone(name: str) -> str:
     try:
         zoneinfo.ZoneInfo(name)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError) as error:
         raise ValueError(f'"{name}" is no time zone: write it as "Europe/Zurich"') from error
     return name
 

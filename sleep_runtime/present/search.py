@@ -7,7 +7,7 @@ What a reader may see, the ledger decides: nothing is shown that it does not hav
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -91,6 +91,7 @@ class Searcher:
         as_of: datetime | None = None,
         include_superseded: bool = False,
         rights: Rights = EVERYTHING,
+        looked: Callable[[int], None] | None = None,
     ) -> list[ScoredNote]:
         """The ``k`` visible notes that answer best, best first; the same input, the same order.
 
@@ -101,16 +102,23 @@ class Searcher:
         ``rights`` do not show is not there, as in the ledger's own queries. Raises
         ``InvalidInput`` for a ``k`` outside 1..1000, a query of more than 8,000 characters or an
         ``as_of`` without a time zone, ``StoreError`` when the ledger cannot be read.
+
+        ``looked`` is told how many notes the answer is chosen from, before it is: what a
+        question costs grows with that, and not with ``k``.
         """
         _check(query, k, as_of)
         seen = self._reader if rights.within is None else self._reader.seen_by(rights)
         if as_of is not None or include_superseded:
             notes = seen.notes(scope.lineage(), as_of=as_of)
+            if looked is not None:
+                looked(len(notes))
             shown = visible(notes, scope, as_of=as_of, include_superseded=include_superseded)
             return self._scan(scope, shown, query, k)
         lineage = scope.lineage()
         scoped = self._scopes.of(lineage, self._vectors.budget(), seen)
         view = View([segment for each in scoped for segment in each.segments])
+        if looked is not None:
+            looked(view.size)
         ranked = self._rank(view, query, scoped, k) if query.strip() else by_confidence(view, k=k)
         found = take(ranked, view, self._notes.get, lineage=lineage, k=k)
         return found if rights.within is None else _as_seen(found, rights)

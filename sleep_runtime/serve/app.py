@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from sleep_runtime.core.access import AccessRole, Caller
-from sleep_runtime.core.errors import InvalidInput, SleepRuntimeError
+from sleep_runtime.core.errors import InvalidEvent, InvalidInput, SleepRuntimeError
 from sleep_runtime.core.event import Event, EventKind, Role, Trust
 from sleep_runtime.core.ids import stable_id
 from sleep_runtime.core.note import NoteStatus
@@ -104,11 +104,11 @@ def build_app(parts: HotPathParts, authenticate: Authenticate = anybody) -> Fron
     threads = reading_threads()
     hot: dict[str, Endpoint] = {
         "/v1/events": CaptureEndpoint(parts),
-        "/v1/search": SearchEndpoint(reader, threads),
-        "/v1/context": ContextEndpoint(reader, threads),
+        "/v1/search": SearchEndpoint(reader, threads, parts.limiter),
+        "/v1/context": ContextEndpoint(reader, threads, parts.limiter),
     }
     bodies = Bodies(parts.body_s, parts.max_bodies_bytes)
-    return Front(app, hot, bodies, parts.latency, authenticate)
+    return Front(app, hot, bodies, parts.latency, authenticate, limiter=parts.limiter)
 
 
 def _add_feedback(app: FastAPI, parts: HotPathParts, reader: Reader) -> None:
@@ -123,7 +123,9 @@ def _add_feedback(app: FastAPI, parts: HotPathParts, reader: Reader) -> None:
         event = _feedback_event(body, caller, parts.clock.now())
         raw = event.model_dump_json().encode()
         answer = await append(parts, caller, raw, content_type="application/json")
-        return JSONResponse(answer, status_code=422 if answer["rejected"] else 202)
+        if answer["rejected"]:
+            raise _refusal(answer["rejected"][0]["error"])
+        return JSONResponse(answer, status_code=202)
 
 
 def _feedback_event(body: FeedbackBody, caller: Caller, now: datetime) -> Event:
@@ -139,6 +141,13 @@ def _feedback_event(body: FeedbackBody, caller: Caller, now: datetime) -> Event:
         text=body.text,
         data={"note": body.note, "helpful": body.helpful},
     )
+
+
+def _refusal(said: str) -> InvalidEvent:
+    """One refused event, ``field: reason (mend)``, as the answer to a request of its own."""
+    field, _, rest = said.partition(": ")
+    reason, _, mend = rest.removesuffix(")").rpartition(" (")
+    return InvalidEvent(reason or rest, field=field, mend=mend or "send another")
 
 
 def _add_notes(app: FastAPI, reader: Reader) -> None:
@@ -249,13 +258,13 @@ def _add_health(app: FastAPI, parts: HotPathParts) -> None:
         """The process answers."""
         return {"status": "ok"}
 
-    @app.get("/readyz")
+    @app.get("/readyz", responses={503: {"description": "one of them does not"}})
     async def readyz() -> Response:
         """The owners of the journal and the ledger answer too."""
         ready = await parts.ready()
         return JSONResponse({"ready": ready}, status_code=200 if ready else 503)
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Prometheus text of all processes of the runtime. For a key that may read everywhere."""
         return Response(await parts.gather_metrics(), media_type="text/plain; version=0.0.4")

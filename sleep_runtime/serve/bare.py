@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
@@ -25,6 +25,7 @@ from sleep_runtime.core.errors import InvalidInput
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.serve.bodies import Limit
 from sleep_runtime.serve.hot_path import HotPathParts, Reader
+from sleep_runtime.serve.limits import Limiter
 from sleep_runtime.telemetry.metrics import METRICS
 
 MAX_QUERY_CHARS = 4000
@@ -106,21 +107,28 @@ class _QuestionEndpoint(ABC, Generic[Model]):
     takes: type[Model]
     seconds: Histogram
 
-    def __init__(self, reader: Reader, threads: Executor) -> None:
+    def __init__(self, reader: Reader, threads: Executor, limiter: Limiter) -> None:
         self._reader = reader
         self._threads = threads
+        self._limiter = limiter
 
     async def __call__(self, caller: Caller, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:  # noqa: ARG002 - the protocol's signature
         caller.anywhere(AccessRole.READ)
+        self._limiter.question(caller)
         body = _read(self.takes, raw)
         caller.require(AccessRole.READ, body.scope)
         with self.seconds.time():
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._answer, caller.rights(), body)
+            seen: list[int] = []
+            answer = partial(self._answer, caller.rights(), body, seen.append)
+            try:
+                return await loop.run_in_executor(self._threads, answer)
+            finally:
+                self._limiter.looked(caller, sum(seen))
 
     @abstractmethod
-    def _answer(self, rights: Rights, body: Model) -> bytes:
-        """The answer's JSON. Runs in a thread."""
+    def _answer(self, rights: Rights, body: Model, looked: Callable[[int], None]) -> bytes:
+        """The answer's JSON; ``looked`` is told the notes looked at. Runs in a thread."""
 
 
 class SearchEndpoint(_QuestionEndpoint[SearchBody]):
@@ -129,7 +137,7 @@ class SearchEndpoint(_QuestionEndpoint[SearchBody]):
     takes = SearchBody
     seconds = METRICS.search_seconds
 
-    def _answer(self, rights: Rights, body: SearchBody) -> bytes:
+    def _answer(self, rights: Rights, body: SearchBody, looked: Callable[[int], None]) -> bytes:
         hits = self._reader.search(
             rights,
             body.scope,
@@ -137,6 +145,7 @@ class SearchEndpoint(_QuestionEndpoint[SearchBody]):
             k=body.k,
             as_of=body.as_of,
             include_superseded=body.include_superseded,
+            looked=looked,
         )
         found = [{"note": hit.note.public(), "score": round(hit.score, 6)} for hit in hits]
         return _dumps({"hits": found})
@@ -148,7 +157,7 @@ class ContextEndpoint(_QuestionEndpoint[ContextBody]):
     takes = ContextBody
     seconds = METRICS.context_seconds
 
-    def _answer(self, rights: Rights, body: ContextBody) -> bytes:
+    def _answer(self, rights: Rights, body: ContextBody, looked: Callable[[int], None]) -> bytes:
         return _dumps(
             self._reader.context(
                 rights,
@@ -156,6 +165,7 @@ class ContextEndpoint(_QuestionEndpoint[ContextBody]):
                 body.query,
                 budget_tokens=body.budget_tokens,
                 compiler=body.compiler,
+                looked=looked,
             )
         )
 
@@ -181,11 +191,12 @@ async def append(
         content_type=content_type,
         content_encoding=content_encoding,
         now=parts.clock.now(),
-        limits=parts.limits,
+        limits=parts.limiter.capture(caller, parts.limits),
         caller=caller,
     )
     # A large body takes longer to parse than other requests should wait for the loop.
     parsed = parse() if len(raw) <= SMALL_BODY_BYTES else await run_in_threadpool(parse)
+    parts.limiter.events(caller, len(parsed.rows))
     result = await parts.append(parsed.rows)
     refused = parsed.refused(result.conflicts)
     _ACCEPTED.inc(result.accepted)

@@ -35,6 +35,7 @@ from sleep_runtime.core.undo import Undoing
 from sleep_runtime.present.registry import get_compiler
 from sleep_runtime.present.search import Searcher
 from sleep_runtime.serve.latency import LatencyWindow
+from sleep_runtime.serve.limits import Limiter
 
 EXCERPT_CHARS = 500
 MAX_EXCERPTS = 20
@@ -75,6 +76,7 @@ class HotPathParts:
     version: str
     started_at: datetime
     limits: CaptureLimits = field(default_factory=CaptureLimits)
+    limiter: Limiter = field(default_factory=Limiter)
     default_compiler: str = "markdown"
     default_k: int = 10
     max_k: int = 100
@@ -114,6 +116,7 @@ class Reader:
         k: int | None = None,
         as_of: datetime | None = None,
         include_superseded: bool = False,
+        looked: Callable[[int], None] | None = None,
     ) -> list[ScoredNote]:
         most = self._parts.max_k
         if k is not None and k > most:
@@ -129,6 +132,7 @@ class Reader:
             as_of=as_of,
             include_superseded=include_superseded,
             rights=rights,
+            looked=looked,
         )
         if not hits:  # whoever sees a note is known: nearly every search is spared the question
             self.known(rights, scope)
@@ -142,9 +146,10 @@ class Reader:
         *,
         budget_tokens: int | None,
         compiler: str | None,
+        looked: Callable[[int], None] | None = None,
     ) -> dict[str, Any]:
         chosen = get_compiler(self._parts.compilers, compiler or self._parts.default_compiler)
-        hits = self.search(rights, scope, query, k=self._parts.max_k)
+        hits = self.search(rights, scope, query, k=self._parts.max_k, looked=looked)
         compiled = chosen.compile(
             hits, query=query, budget_tokens=budget_tokens or self._parts.default_budget_tokens
         )

@@ -113,7 +113,7 @@ class DataDir:
 def _read_marker(path: Path) -> dict[str, Any]:
     try:
         marker = json.loads(path.read_text("utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         marker = None
     if not isinstance(marker, dict) or not isinstance(marker.get("format"), int):
         raise StoreError(
