@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.waiting import QUIET, WAIT_S, free_port, wait_until
+from benchmarks.waiting import QUIET, WAIT_S, bearer, free_port, wait_until
 from sleep_runtime.compose.cluster import Running, start
 from sleep_runtime.config import load
 from sleep_runtime.core.run import RunState
@@ -84,7 +84,7 @@ def rig(**overrides: Any) -> Iterator[Rig]:
         running = start(settings, progress=lambda _: None)
         try:
             with (
-                httpx.Client(base_url=running.url, timeout=60) as http,
+                httpx.Client(base_url=running.url, timeout=60, headers=bearer(home)) as http,
                 contextlib.closing(SqliteLedgerReader(DataDir(Path(home)).ledger_path)) as ledger,
             ):
                 yield Rig(running, http, ledger)

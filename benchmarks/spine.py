@@ -24,7 +24,7 @@ import psutil
 
 from benchmarks.harness import Results, main, quantile, say
 from benchmarks.trail import trail
-from benchmarks.waiting import free_port
+from benchmarks.waiting import bearer, free_port
 from sleep_runtime.capture.limits import CaptureLimits
 from sleep_runtime.capture.native import parse_events
 from sleep_runtime.compose.embedded import Embedded
@@ -50,8 +50,8 @@ def measure(results: Results, n: int) -> None:
         say(f"runtime up, {turn + 1} of {n}")
         with tempfile.TemporaryDirectory() as home, _up(Path(home), results) as (url, process):
             results.add("idle_rss_gb", _pss_gb(process.pid), "GB (PSS)")
-            _capture(results, url, seed=turn)
-            _search(results, url, seed=turn)
+            _capture(results, url, bearer(home), seed=turn)
+            _search(results, url, bearer(home), seed=turn)
             results.add("worked_rss_gb", _pss_gb(process.pid), "GB (PSS)")
 
 
@@ -132,13 +132,13 @@ def _pss_gb(pid: int) -> float:
     return total / 1024**3
 
 
-def _capture(results: Results, url: str, *, seed: int) -> None:
+def _capture(results: Results, url: str, who: dict[str, str], *, seed: int) -> None:
     """Durable events per second through Serve: batches of 100 from 8 clients."""
     events = trail(CAPTURE_EVENTS, seed=1000 + seed)
     batches = [json.dumps(events[at : at + BATCH]) for at in range(0, len(events), BATCH)]
 
     def send(share: list[str]) -> int:
-        with httpx.Client(base_url=url, timeout=60) as client:
+        with httpx.Client(base_url=url, timeout=60, headers=who) as client:
             return sum(_post(client, "/v1/events", batch)["accepted"] for batch in share)
 
     began = time.perf_counter()
@@ -147,9 +147,9 @@ def _capture(results: Results, url: str, *, seed: int) -> None:
     results.add("capture_batch_events_per_s", accepted / (time.perf_counter() - began), "events/s")
 
 
-def _search(results: Results, url: str, *, seed: int) -> None:
+def _search(results: Results, url: str, who: dict[str, str], *, seed: int) -> None:
     """Latency of distinct queries, one client, after a night."""
-    with httpx.Client(base_url=url, timeout=120) as client:
+    with httpx.Client(base_url=url, timeout=120, headers=who) as client:
         _post(client, "/v1/runs", "{}")
         _wait_quiet(client)
         took = []

@@ -1,4 +1,4 @@
-"""What whatever starts processes here needs: a quiet Ray, a free port, a wait with an end.
+"""What whatever starts processes here needs: a quiet Ray, a free port, a wait with an end, a key.
 
 Imports nothing of Ray or the runtime, so tests can use it as well.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 QUIET = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
 WAIT_S = 600.0
@@ -23,6 +24,15 @@ def wait_until(
             raise TimeoutError(f"waited {timeout_s:g} s for {what}")
         time.sleep(every_s)
     return time.monotonic() - began
+
+
+def bearer(data_dir: str | Path) -> dict[str, str]:
+    """The headers of whoever started the runtime of this directory; none before it has a key."""
+    try:
+        key = (Path(data_dir) / "local.key").read_text("ascii").strip()
+    except FileNotFoundError:
+        return {}
+    return {"authorization": f"Bearer {key}"}
 
 
 def free_port() -> int:

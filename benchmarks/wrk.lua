@@ -1,4 +1,4 @@
--- wrk -t1 -s wrk.lua URL -- FILE PATH TAG: posts the lines of FILE to PATH, again and again.
+-- wrk -t1 -s wrk.lua URL -- FILE PATH TAG [AUTHORIZATION]: posts the lines of FILE to PATH, again and again.
 -- A PATH that begins with "GET " is asked for instead, without a body.
 -- @ID is replaced by a name no other request has, @TURN by one for each pass over the file.
 local parts, path, tag, sent = {}, "", "", 0
@@ -6,6 +6,9 @@ local headers = { ["Content-Type"] = "application/json" }
 
 function init(args)
   path, tag = args[2], args[3]
+  if args[4] and args[4] ~= "" then
+    headers["Authorization"] = args[4]
+  end
   for line in io.lines(args[1]) do
     local pieces, from = {}, 1
     for at, mark, after in line:gmatch("()@(%u+)()") do
@@ -35,7 +38,7 @@ function request()
   end
   sent = sent + 1
   if path:sub(1, 4) == "GET " then
-    return wrk.format("GET", path:sub(5))
+    return wrk.format("GET", path:sub(5), headers)
   end
   return wrk.format("POST", path, headers, table.concat(body))
 end

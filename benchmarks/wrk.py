@@ -44,10 +44,14 @@ class Load:
 
 @dataclass(frozen=True)
 class Client:
-    """``wrk`` against one runtime. ``folder`` is where the lines it posts are kept."""
+    """``wrk`` against one runtime. ``folder`` is where the lines it posts are kept.
+
+    ``headers`` hold who asks.
+    """
 
     url: str
     folder: Path
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def run(
         self,
@@ -67,6 +71,7 @@ class Client:
             *("-t1", f"-c{concurrency}", f"-d{max(1, round(seconds))}s", "--timeout", "30s"),
             *("-s", str(_SCRIPT), self.url),
             *("--", str(self.folder / f"{kind}.lines"), path or PATHS[kind], tag),
+            self.headers.get("authorization", ""),
         ]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None

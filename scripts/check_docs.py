@@ -17,11 +17,12 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
 COMMAND = re.compile(r"^(?:\$ )?sleep-runtime ((?:[a-z][a-z-]* ?){1,2})", re.MULTILINE)
 SCRIPT = re.compile(r"(?:^|[\s`])(scripts/[a-z_-]+(?:\.py)?)\b")
 SETTING = re.compile(
-    r"`((?:http|journal|engine|index|search|compiler|ray|scheduler|log|policy)\.[a-z_.]+)`"
+    r"`((?:http|auth|journal|engine|index|search|compiler|ray|scheduler|log|policy)\.[a-z_.]+)`"
 )
 
 # Files and counts of a run that look like settings.
 NO_SETTINGS = {
+    "auth.token_refused",
     "journal.sqlite",
     "ledger.sqlite",
     "engine.compare_problem",

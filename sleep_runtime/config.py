@@ -20,18 +20,25 @@ from pydantic_settings import (
     EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
+from sleep_runtime.core.access import NO_LIMITS, KeyLimits
 from sleep_runtime.core.errors import InvalidConfig
 from sleep_runtime.core.policy import Policy, PoolPolicy
+from sleep_runtime.core.tokens import JwtPolicy
 
 ENV_PREFIX = "SLEEP_"
 ENV_CONFIG = "SLEEP_CONFIG"
 ENV_URL = "SLEEP_URL"
+ENV_API_KEY = "SLEEP_API_KEY"
+ENV_SPOOL_DIR = "SLEEP_SPOOL_DIR"
 ENV_FAILPOINTS = "SLEEP_FAILPOINTS"
-RESERVED_ENV = frozenset({ENV_CONFIG, ENV_URL, ENV_FAILPOINTS})
+RESERVED_ENV = frozenset({ENV_CONFIG, ENV_URL, ENV_API_KEY, ENV_SPOOL_DIR, ENV_FAILPOINTS})
 MAX_FILE_BYTES = 1_000_000
+MAX_FILE_VALUES = 100_000
 _NULL = "tag:yaml.org,2002:null"
+_JSON_MEND = 'write a list as ["a", "b"] and a mapping as {"a": 1}'
 
 
 class _Section(BaseModel):
@@ -66,6 +73,12 @@ class HttpSettings(_Section):
         pattern=r"^/([a-z0-9_-]+(/[a-z0-9_-]+)*)?$",
         description="where on the port; two runtimes of one cluster need two",
     )
+
+
+class AuthSettings(_Section):
+    """Who is let in beside those with a key: ``sleep-runtime keys``."""
+
+    jwt: JwtPolicy = JwtPolicy()
 
 
 class JournalSettings(_Section):
@@ -275,6 +288,8 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(default=Path(".sleep"), description="where everything is kept")
     http: HttpSettings = HttpSettings()
+    auth: AuthSettings = AuthSettings()
+    limits: KeyLimits = NO_LIMITS
     journal: JournalSettings = JournalSettings()
     engine: EngineSettings = EngineSettings()
     index: IndexSettings = IndexSettings()
@@ -346,7 +361,7 @@ def load(
     environ = os.environ if environ is None else environ
     problems: list[InvalidConfig] = []
     path = config_file or environ.get(ENV_CONFIG)
-    values = _file_values(Path(path), problems) if path else []
+    values = _read_file(Path(path), problems) if path else []
     values += _env_values(environ, problems)
     values += [_Value(key, value, "flag") for key, value in (overrides or {}).items()]
     known = _only_known(values, problems)
@@ -387,6 +402,13 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 # ---------------------------------------------------------------------------- sources
 
 
+def _read_file(path: Path, problems: list[InvalidConfig]) -> list[_Value]:
+    try:
+        return _file_values(path, problems)
+    except InvalidConfig as error:
+        raise InvalidSettings([error]) from None
+
+
 def _file_values(path: Path, problems: list[InvalidConfig]) -> list[_Value]:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
@@ -400,11 +422,32 @@ def _file_values(path: Path, problems: list[InvalidConfig]) -> list[_Value]:
         raise InvalidConfig("is not UTF-8 text", field=str(path)) from error
     except yaml.YAMLError as error:
         raise InvalidConfig(_yaml_reason(error), field=str(path)) from None
+    except RecursionError:
+        raise InvalidConfig("is nested too deeply", field=str(path)) from None
     if root is None:
         return []
+    _check_size(root, path)
     if not isinstance(root, yaml.MappingNode):
         raise InvalidConfig("is not a mapping of settings", field=str(path))
     return list(_walk(root, str(path), "", problems))
+
+
+def _check_size(root: yaml.Node, path: Path) -> None:
+    """Aliases let a small file stand for any number of values, or for itself."""
+    values, waiting = 0, [root]
+    while waiting:
+        node = waiting.pop()
+        values += 1
+        if values > MAX_FILE_VALUES:
+            raise InvalidConfig(
+                f"holds more than {MAX_FILE_VALUES} values, aliases counted as what they stand for",
+                field=str(path),
+                mend="write what is meant without aliases",
+            )
+        if isinstance(node, yaml.MappingNode):
+            waiting += [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
 
 
 def _yaml_reason(error: yaml.YAMLError) -> str:
@@ -451,11 +494,19 @@ def _env_values(environ: Mapping[str, str], problems: list[InvalidConfig]) -> li
     ours = {n for n in environ if n.startswith(ENV_PREFIX) and n not in RESERVED_ENV}
     names = sorted(known | RESERVED_ENV)
     problems += [_unknown(name, names, f"env {name}") for name in sorted(ours - known)]
-    source = EnvSettingsSource(Settings)
-    source.env_vars = {
-        name.lower(): None if environ[name] == "null" else environ[name] for name in ours & known
-    }
-    return [_Value(key, value, f"env {env_name(key)}") for key, value in flatten(source())]
+    values: list[_Value] = []
+    for name in sorted(ours & known):
+        source = EnvSettingsSource(Settings)
+        source.env_vars = {name.lower(): None if environ[name] == "null" else environ[name]}
+        try:
+            found = dict(flatten(source()))
+        except SettingsError:
+            problems.append(
+                InvalidConfig(f"{environ[name][:80]!r} is not JSON", field=name, mend=_JSON_MEND)
+            )
+        else:
+            values += [_Value(key, value, f"env {name}") for key, value in found.items()]
+    return values
 
 
 # ---------------------------------------------------------------------------- checks
@@ -490,7 +541,7 @@ def _unknown(name: str, names: Sequence[str], origin: str) -> InvalidConfig:
     near = _nearest(name, names)
     mend = f"did you mean {near}?" if near else "see: sleep-runtime config show"
     where = "" if origin.endswith(name) else f", {origin}"
-    return InvalidConfig(f"is not a setting{where}", field=name, mend=mend)
+    return InvalidConfig(f"is not a setting{where}", field=name or "''", mend=mend)
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:

@@ -28,6 +28,7 @@ from benchmarks.harness import Results, say, show
 from benchmarks.hotpath import capture, cold, overload, reference, search, syscalls
 from benchmarks.hotpath.words import captured_event, write_captures, write_searches
 from benchmarks.retrieval import store
+from benchmarks.waiting import bearer
 from benchmarks.wrk import Client, program
 from sleep_runtime.engines.embedder import MODEL_NAME
 from sleep_runtime.stores.datadir import DataDir
@@ -43,7 +44,7 @@ def _up(home: Path) -> Iterator[tuple[Rig, Client]]:
     settings: dict[str, Any] = {"data_dir": str(home / "data"), "pool.enabled": False}
     with rig(**settings) as running:
         reference.deploy(running.running.settings)
-        yield running, Client(running.running.url, home)
+        yield running, Client(running.running.url, home, bearer(home / "data"))
 
 
 def _capture(options: argparse.Namespace, results: Results) -> None:

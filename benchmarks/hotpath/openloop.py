@@ -158,6 +158,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for name, kind in (("url", str), ("path", str), ("file", str), ("tag", str)):
         parser.add_argument(f"--{name}", type=kind, required=True)
+    parser.add_argument("--authorization", default="")
     parser.add_argument("--rate", type=float, required=True)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--connections", type=int, default=2000)
@@ -165,6 +166,7 @@ def main() -> None:
     at = urlsplit(options.url)
     options.head = (
         f"POST {options.path} HTTP/1.1\r\nhost: {at.netloc}\r\n"
+        f"authorization: {options.authorization}\r\n"
         "content-type: application/json\r\ncontent-length: %d\r\n\r\n"
     ).encode()
     print(json.dumps(uvloop.run(Run(options).go())))

@@ -55,6 +55,7 @@ def _open_loop(client: Client, tag: str, rate: float, seconds: float) -> dict[st
     command += ["--url", client.url, "--path", "/v1/events"]
     command += ["--file", str(client.folder / "capture.lines"), "--tag", tag]
     command += ["--rate", str(rate), "--seconds", str(seconds)]
+    command += ["--authorization", client.headers.get("authorization", "")]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -32,6 +32,7 @@ from benchmarks.harness import Results, say, show
 from benchmarks.interference.findings import UNHELD, Findings, rounds
 from benchmarks.interference.stage import SETTINGS, Stage
 from benchmarks.interference.words import write_lines
+from benchmarks.waiting import bearer
 from benchmarks.wrk import Client, program
 from sleep_runtime.testing.vllm import small_environment
 
@@ -43,7 +44,7 @@ MIN_NOTES = 200
 @contextmanager
 def _staged(options: argparse.Namespace, home: Path, name: str, **more: Any) -> Iterator[Stage]:
     with rig(data_dir=str(home / "data"), **SETTINGS, **more) as up:
-        client = Client(up.running.url, home)
+        client = Client(up.running.url, home, bearer(home / "data"))
         yield Stage(up, client, name, options.seconds, options.backlog, options.seed)
 
 

@@ -143,9 +143,11 @@ def in_process(
 
 @contextlib.contextmanager
 def at_url(url: str) -> Iterator[Subject]:
-    """A runtime that is up already."""
+    """A runtime that is up already; ``SLEEP_API_KEY`` is a key of its."""
+    key = os.environ.get("SLEEP_API_KEY", "")
+    who = {"authorization": f"Bearer {key}"} if key else None
     with asyncio.Runner() as runner:
-        client = httpx.AsyncClient(base_url=url, timeout=QUIET_TIMEOUT_S)
+        client = httpx.AsyncClient(base_url=url, timeout=QUIET_TIMEOUT_S, headers=who)
         try:
             yield Subject(client, runner)
         finally:

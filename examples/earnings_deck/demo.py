@@ -211,7 +211,7 @@ def run(console: Console, command: list[str], *, keep: bool) -> int:
     home = Path(tempfile.mkdtemp(prefix="run-", dir=SCRATCH))
     port = free_port()
     runtime = RuntimeProcess(command, home / "data", port, home / "runtime.log")
-    demo = Demo(console, runtime, Api(port))
+    demo = Demo(console, runtime, Api(port, home / "data"))
     try:
         with runtime:
             play_and_stop(demo)

@@ -114,9 +114,17 @@ class RuntimeProcess:
 class Api:
     """The routes that the demo uses. An answer that is no success raises ``DemoFailed``."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, data_dir: Path) -> None:
         self.url = f"http://127.0.0.1:{port}"
-        self._http = httpx.Client(base_url=self.url, timeout=30.0, trust_env=False)
+        self._key_file = data_dir / "local.key"
+        self._http = httpx.Client(base_url=self.url, timeout=30.0, trust_env=False, auth=self._sign)
+
+    def _sign(self, request: httpx.Request) -> httpx.Request:
+        """Ask with the key that the runtime made for this machine as it started."""
+        if self._key_file.exists():
+            key = self._key_file.read_text("ascii").strip()
+            request.headers["authorization"] = f"Bearer {key}"
+        return request
 
     def close(self) -> None:
         self._http.close()

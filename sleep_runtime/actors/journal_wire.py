@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgpack
 
@@ -39,7 +39,7 @@ def question(number: int, batches: Sequence[Sequence[JournalRow]]) -> bytes:
 
 
 def read_question(body: bytes) -> tuple[int, list[list[JournalRow]]]:
-    """The number and the batches of a question."""
+    """The number and the batches of a question. Raises ``ValueError`` or ``TypeError``."""
     number, batches = _value(body)
     return number, [[JournalRow(*row) for row in rows] for rows in batches]
 
@@ -50,7 +50,7 @@ def answer(number: int, answers: Sequence[Answer]) -> bytes:
 
 
 def read_answer(body: bytes) -> tuple[int, list[Answer]]:
-    """The number of the question and its answers."""
+    """The number of the question and its answers. Raises ``ValueError`` or ``TypeError``."""
     number, answers = _value(body)
     return number, [_heard(each) for each in answers]
 
@@ -71,10 +71,13 @@ def _told(each: Answer) -> list[Any]:
     return [kind if kind in _KINDS else StoreError.__name__, each.reason, each.field, each.mend]
 
 
-def _heard(said: list[Any]) -> Answer:
+def _heard(said: Any) -> Answer:
+    if not isinstance(said, list) or not said:
+        raise TypeError("is no answer")
     if isinstance(said[0], str):
-        kind, reason, field, mend = said
-        made: Any = _KINDS[kind](reason, field=field, mend=mend)
-        return made  # type: ignore[no-any-return]
+        name, reason, field, mend = said
+        if (kind := _KINDS.get(name)) is None:
+            raise ValueError(f"{name[:40]!r} is no kind of error")
+        return cast("StoreError | Overloaded", kind(reason, field=field, mend=mend))
     accepted, duplicates, conflicts = said
     return AppendResult(accepted=accepted, duplicates=duplicates, conflicts=tuple(conflicts))

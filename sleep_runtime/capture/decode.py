@@ -60,7 +60,9 @@ def _as_list(value: Any, limits: CaptureLimits) -> list[Any]:
         return [value]
     if not isinstance(value, list):
         raise InvalidInput(
-            f"is {json_name(value)}, expected an object or an array of objects", field="body"
+            f"is {json_name(value)}, expected an object or an array of objects",
+            field="body",
+            mend="send one event, an array, or NDJSON",
         )
     if len(value) > limits.max_events:
         raise _too_many(f"{len(value)}", limits)

@@ -18,9 +18,11 @@ from pydantic import FailFast, TypeAdapter, ValidationError
 from sleep_runtime.capture.decode import decode
 from sleep_runtime.capture.limits import CaptureLimits
 from sleep_runtime.capture.refusal import explain
-from sleep_runtime.core.errors import InvalidEvent
-from sleep_runtime.core.event import Event, estimate_tokens
+from sleep_runtime.core.access import ROOT, AccessRole, Caller
+from sleep_runtime.core.errors import Forbidden, InvalidEvent
+from sleep_runtime.core.event import Event, Role, Trust, derive_trust, estimate_tokens, lower_trust
 from sleep_runtime.core.journal import JournalRow
+from sleep_runtime.core.scope import Scope
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _DIGEST_BYTES = 16
@@ -69,21 +71,60 @@ _CONFLICT = str(
 )
 
 
+_TRUSTS = {
+    speaks: {role: lower_trust(derive_trust(role), speaks).value for role in Role}
+    for speaks in Trust
+}
+"""What is stored, by the caller's trust and the event's role."""
+
+
+class _Gate:
+    """What one caller's events may claim: each scope of a batch is looked at once."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._refusals: dict[Scope, InvalidEvent | None] = {}
+        self.trusts = _TRUSTS[caller.speaks]
+
+    def check(self, scope: Scope) -> None:
+        """Raise ``InvalidEvent`` where the caller may not capture."""
+        if scope not in self._refusals:
+            self._refusals[scope] = self._refusal(scope)
+        refusal = self._refusals[scope]
+        if refusal is not None:
+            raise refusal
+
+    def _refusal(self, scope: Scope) -> InvalidEvent | None:
+        try:
+            self._caller.require(AccessRole.CAPTURE, scope)
+        except Forbidden as error:
+            return InvalidEvent(error.reason, field=error.field, mend=error.mend)
+        return None
+
+
 def parse_events(
-    body: bytes, *, content_type: str, content_encoding: str, now: datetime, limits: CaptureLimits
+    body: bytes,
+    *,
+    content_type: str,
+    content_encoding: str,
+    now: datetime,
+    limits: CaptureLimits,
+    caller: Caller = ROOT,
 ) -> Parsed:
     """Parse a JSON array, one JSON object or NDJSON, plain or gzipped, into journal rows.
 
     Events that cannot be taken are rejected by their zero-based position (in NDJSON, lines that
-    are not empty are counted). Raises ``InvalidInput`` when nothing of the body can be taken:
-    no JSON at all, too large, too many events.
+    are not empty are counted); so are those of a scope where ``caller`` may not capture. What is
+    taken has the trust of its role, but never more than the caller's. Raises ``InvalidInput`` when
+    nothing of the body can be taken: no JSON at all, too large, too many events.
     """
     items, broken = decode(body, content_type, content_encoding, limits)
     parsed = Parsed([], [_rejection(index, error) for index, error in broken], [])
     latest = now + timedelta(seconds=limits.max_ahead_s)
+    gate = _Gate(caller)
     for index, event in _validate(items, parsed.rejected):
         try:
-            row = _row(event, latest, limits)
+            row = _row(event, latest, limits, gate)
         except InvalidEvent as error:
             parsed.rejected.append(_rejection(index, error))
         else:
@@ -119,7 +160,8 @@ def _rejection(index: int, error: InvalidEvent) -> Rejection:
     return Rejection(index, str(error)[:_MAX_ERROR_CHARS])
 
 
-def _row(event: Event, latest: datetime, limits: CaptureLimits) -> JournalRow:
+def _row(event: Event, latest: datetime, limits: CaptureLimits, gate: _Gate) -> JournalRow:
+    gate.check(event.scope)
     _check_time(event.ts, latest)
     if len(event.text) > limits.max_text_chars:
         raise InvalidEvent(
@@ -135,7 +177,7 @@ def _row(event: Event, latest: datetime, limits: CaptureLimits) -> JournalRow:
         ts_us=(event.ts - _EPOCH) // _MICROSECOND,
         kind=event.kind.value,
         role=event.role.value,
-        trust=event.trust.value,
+        trust=gate.trusts[event.role],
         digest=hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest(),
         body=body,
         tokens=estimate_tokens(event),

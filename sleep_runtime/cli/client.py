@@ -6,20 +6,25 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from sleep_runtime.cli.options import load_settings
 from sleep_runtime.cli.output import WrongUsage
+from sleep_runtime.client.local import local_key
 from sleep_runtime.client.wire import is_local, retry_after
 from sleep_runtime.core.errors import (
     Conflict,
+    Forbidden,
+    InvalidConfig,
     InvalidInput,
     NotFound,
     Overloaded,
     RuntimeUnavailable,
     SleepRuntimeError,
     StoreFull,
+    Unauthenticated,
 )
 
 if TYPE_CHECKING:
@@ -27,6 +32,8 @@ if TYPE_CHECKING:
 
     from sleep_runtime.config import Settings
 
+GIVEN_KEY: ContextVar[str | None] = ContextVar("GIVEN_KEY", default=None)
+"""What ``--key`` said, which stands before the command's name."""
 CONNECT_S = 3.0
 ANSWER_S = 60.0
 MAX_TRIES = 6
@@ -46,7 +53,9 @@ class Client:
     raise ``Overloaded`` or ``RuntimeUnavailable``. ``sleep`` is how it waits, in seconds.
     """
 
-    def __init__(self, url: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, url: str, *, key: str = "", sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         import httpx
 
         self.url = url.rstrip("/")
@@ -56,6 +65,7 @@ class Client:
                 base_url=self.url,
                 timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
                 trust_env=not is_local(self.url),
+                headers={"authorization": f"Bearer {key}"} if key else None,
             )
         except (httpx.InvalidURL, ValueError) as problem:
             raise _bad_url(url) from problem
@@ -157,8 +167,24 @@ def connect(
     sleep: Callable[[float], None] = time.sleep,
 ) -> Client:
     """A client of the runtime that ``--url``, ``SLEEP_URL`` or the data directory name."""
-    given = url or os.environ.get("SLEEP_URL")
-    return Client(given or find_url(load_settings(config).settings), sleep=sleep)
+    found = url or os.environ.get("SLEEP_URL") or find_url(load_settings(config).settings)
+    return Client(found, key=find_key(found, config), sleep=sleep)
+
+
+def find_key(url: str, config: Path | None) -> str:
+    """``--key``, else ``SLEEP_API_KEY``, else this machine's, for the runtime of this directory."""
+    given = GIVEN_KEY.get() or os.environ.get("SLEEP_API_KEY") or ""
+    if not (given.isascii() and given.isprintable()):
+        raise WrongUsage("has characters no key has", field="--key")
+    if given:
+        return given
+    try:
+        settings = load_settings(config).settings
+    except InvalidConfig:
+        if config is not None:
+            raise
+        return ""  # a command with --url needs no settings
+    return local_key(url, settings.absolute().data_dir)
 
 
 def find_url(settings: Settings) -> str:
@@ -175,7 +201,7 @@ def read_runtime_file(settings: Settings) -> dict[str, Any] | None:
     """What the running runtime wrote about itself; None when there is no such file."""
     try:
         found = json.loads(runtime_file(settings).read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
@@ -198,6 +224,8 @@ def _bad_url(url: str) -> WrongUsage:
 
 def _kind(status: int) -> type[SleepRuntimeError]:
     kinds: dict[int, type[SleepRuntimeError]] = {
+        401: Unauthenticated,
+        403: Forbidden,
         404: NotFound,
         409: Conflict,
         413: TooLarge,

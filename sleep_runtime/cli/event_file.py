@@ -45,7 +45,11 @@ def read_events(stream: BinaryIO) -> Iterator[Line]:
         is_array = source.peek(64).lstrip()[:1] == b"["
         yield from _Array(source) if is_array else _lines(source)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InvalidInput(f"the gzip data is damaged: {error}", field="file") from None
+        raise InvalidInput(
+            f"the gzip data is damaged: {error}",
+            field="file",
+            mend="pack it again; events before the damage were sent",
+        ) from None
     finally:
         if not stream.closed:  # a reader that was left halfway may outlive the stream
             if source is not plain:
@@ -146,6 +150,8 @@ class _Array:
                     raise self._broken(error.msg) from None
             except RecursionError:
                 raise self._broken("is nested too deeply") from None
+            except ValueError:  # of ``int``, which reads only so many digits
+                raise self._broken("holds a number that is too long") from None
             else:
                 if end < len(self._buffer) or not self._fill():
                     self._line += self._buffer.count("\n", self._at, end)

@@ -15,9 +15,11 @@ from sleep_runtime import __version__
 from sleep_runtime.cli import (
     audit,
     capture,
+    client,
     consolidate,
     doctor,
     erase,
+    keys,
     lifecycle,
     notes,
     output,
@@ -58,6 +60,7 @@ app.command("export")(store.export)
 app.command("erase")(erase.erase)
 app.command("reconcile")(store.reconcile)
 app.command("rebuild")(store.rebuild)
+app.add_typer(keys.app, name="keys")
 app.add_typer(settings.app, name="config")
 app.add_typer(audit.app, name="audit")
 app.command("doctor")(doctor.doctor)
@@ -72,13 +75,20 @@ def _print_version(asked: bool) -> None:  # noqa: FBT001 - the signature is type
 @app.callback()
 def root(
     *,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback reads it
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            "--key", metavar="KEY", help="Who asks. Default: SLEEP_API_KEY, else this machine's."
+        ),
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,  # noqa: ARG001 - ``main`` reads it
 ) -> None:
     """Options of every command stand before its name."""
+    client.GIVEN_KEY.set(key)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -216,7 +216,12 @@ class Courier:
             self._bury([(lines[index], reason) for index, reason in taken.refused])
 
     def _later(self, later: Later) -> None:
-        self.circuit.failed(self._clock(), retry_after_s=later.retry_after_s, lasting=later.lasting)
+        self.circuit.failed(
+            self._clock(),
+            retry_after_s=later.retry_after_s,
+            lasting=later.lasting,
+            denied=later.denied,
+        )
         self._tally.trouble(DENIED if later.lasting else AWAY, later.reason)
 
     def _bury(self, refused: Sequence[tuple[bytes, str]]) -> None:

@@ -139,7 +139,7 @@ def read_lines(path: Path) -> list[bytes]:
 def _is_json(line: bytes) -> bool:
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -207,7 +207,7 @@ def bury(directory: Path, refused: Sequence[tuple[bytes, str]]) -> None:
 def _letter(line: bytes, reason: str) -> bytes:
     head = {"at": datetime.now(UTC).isoformat(), "reason": reason}
     try:
-        letter = {**head, "event": json.loads(line)}
-    except ValueError:
-        letter = {**head, "line": line.decode("utf-8", "replace")}
-    return json.dumps(letter).encode() + b"\n"
+        letter = json.dumps({**head, "event": json.loads(line)})
+    except (ValueError, RecursionError):
+        letter = json.dumps({**head, "line": line.decode("utf-8", "replace")})
+    return letter.encode() + b"\n"

@@ -17,7 +17,6 @@ MAX_ANSWER_BYTES = 32 << 20
 
 def _options(address: Address) -> dict[str, Any]:
     return {
-        "headers": address.headers(),
         "trust_env": not address.is_local,
         # Loading certificates takes tens of milliseconds, which plain HTTP has no use for.
         "verify": address.url.startswith("https:"),
@@ -44,8 +43,9 @@ class SyncSender:
         try:
             with self._client().stream(
                 ask.method, self._address.url + ask.path, content=ask.content,
-                headers=dict(ask.headers), timeout=timeout_s,
+                headers={**self._address.headers(), **ask.headers}, timeout=timeout_s,
             ) as response:  # fmt: skip
+                self._address.heard(response.status_code)
                 body = bytearray()
                 for chunk in response.iter_bytes():
                     body += chunk
@@ -91,8 +91,9 @@ class AsyncSender:
         try:
             async with self._client().stream(
                 ask.method, self._address.url + ask.path, content=ask.content,
-                headers=dict(ask.headers), timeout=timeout_s,
+                headers={**self._address.headers(), **ask.headers}, timeout=timeout_s,
             ) as response:  # fmt: skip
+                self._address.heard(response.status_code)
                 body = bytearray()
                 async for chunk in response.aiter_bytes():
                     body += chunk

@@ -22,6 +22,7 @@ from sleep_runtime.client.errors import (
     NotFound,
     RuntimeUnavailable,
 )
+from sleep_runtime.client.local import LocalKey
 
 DEFAULT_URL = "http://127.0.0.1:8377"
 NDJSON = {"content-type": "application/x-ndjson"}
@@ -62,10 +63,14 @@ class Address:
 
     url: str
     api_key: str = ""
+    own: LocalKey | None = field(default=None, compare=False)
 
     @classmethod
     def find(cls, url: str | None, api_key: str | None) -> Address:
         """What was passed, else ``SLEEP_URL`` and ``SLEEP_API_KEY``, else this machine's own.
+
+        Its own key is that of the runtime in ``SLEEP_DATA_DIR``, or in ``.sleep`` here, while that
+        one answers at the address.
 
         Raises ``InvalidArgument`` for what is no address, or cannot be a key.
         """
@@ -75,15 +80,22 @@ class Address:
         key = api_key or os.environ.get("SLEEP_API_KEY") or ""
         if not (key.isascii() and key.isprintable()):
             raise InvalidArgument("has characters no key has", field="api_key")
-        return cls(found, key)
+        return cls(found, key, None if key else LocalKey(found))
 
     @property
     def is_local(self) -> bool:
         return is_local(self.url)
 
     def headers(self) -> dict[str, str]:
+        """What stands before every request."""
+        key = self.api_key or (self.own() if self.own is not None else "")
         own = {"user-agent": f"sleep-runtime-client/{__version__}"}
-        return {**own, "authorization": f"Bearer {self.api_key}"} if self.api_key else own
+        return {**own, "authorization": f"Bearer {key}"} if key else own
+
+    def heard(self, status: int) -> None:
+        """After an answer: a key of this machine that was refused is not sent again."""
+        if status == 401 and self.own is not None:
+            self.own.forget()
 
     def __repr__(self) -> str:
         return f"Address({self.url!r})"  # the key stays out of logs and tracebacks
@@ -200,11 +212,15 @@ class Apart:
 
 @dataclass(frozen=True)
 class Later:
-    """Keep the batch and try again. ``lasting``: not before somebody mends something."""
+    """Keep the batch and try again. ``lasting``: not before somebody mends something.
+
+    ``denied``: what has to be mended is who asks.
+    """
 
     reason: str
     retry_after_s: float | None = None
     lasting: bool = False
+    denied: bool = False
 
 
 Outcome = Taken | Apart | Later
@@ -221,7 +237,7 @@ def judge(reply: Reply, events: int) -> Outcome:
     if reply.status == 413 or (reply.status in _SPLIT and _told(reply) is not None):
         return Apart(str(error_of(reply)))
     if reply.status in (401, 403):
-        return Later(f"refused the key: {error_of(reply)}", lasting=True)
+        return Later(f"refused the key: {error_of(reply)}", lasting=True, denied=True)
     lasting = 300 <= reply.status < 500 and reply.status not in (408, 425, 429)
     return Later(str(error_of(reply)), retry_after(reply.retry_after), lasting)
 

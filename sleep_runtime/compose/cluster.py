@@ -28,6 +28,7 @@ from sleep_runtime.actors.idle_pool import remove_groups
 from sleep_runtime.actors.night_watch import NightWatch
 from sleep_runtime.actors.owners import IndexOwner, JournalOwner, LedgerOwner, cause_of
 from sleep_runtime.compose import nights
+from sleep_runtime.compose.access import prepare_keys
 from sleep_runtime.compose.cold import check_same_age, make_embedder
 from sleep_runtime.compose.front import (
     DRAIN_S,
@@ -197,6 +198,7 @@ def start(settings: Settings, *, progress: Progress) -> Running:
     closing = contextlib.ExitStack()
     try:
         closing.enter_context(paths.lock("runtime"))
+        prepare_keys(settings, datetime.now(UTC))
         if not settings.ray.address:
             check_port(settings)
         progress("starting Ray")

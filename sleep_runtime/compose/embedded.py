@@ -22,7 +22,7 @@ from sleep_runtime.core.run import Run, RunState, Trigger
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.core.undo import Undoing
 from sleep_runtime.serve.app import build_app
-from sleep_runtime.serve.front import Front
+from sleep_runtime.serve.front import Authenticate, Front, anybody
 from sleep_runtime.stores.chroma import ChromaIndex
 from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.erase_in import mend_backup
@@ -169,8 +169,8 @@ class Embedded:
         """Empty the outbox."""
         return self.projector.drain()
 
-    def app(self) -> Front:
-        """The HTTP application over these stores."""
+    def app(self, authenticate: Authenticate = anybody) -> Front:
+        """The HTTP application over these stores. It asks nobody for a key unless told how."""
         parts = make_hot_path_parts(
             self.settings,
             append=lambda rows: asyncio.wrap_future(self.journal.submit(rows)),
@@ -190,7 +190,7 @@ class Embedded:
         self._close_later(parts.journal)
         self._close_later(parts.ledger)
         self._close_later(parts.forgetter)
-        return build_app(parts)
+        return build_app(parts, authenticate)
 
     async def _request(self, scope: Scope | None) -> list[Scope]:
         scopes = await asyncio.to_thread(self.scheduler.request, scope)

@@ -26,6 +26,7 @@ from sleep_runtime.present.search import IndexQuery, Searcher
 from sleep_runtime.present.tokens import make_counter
 from sleep_runtime.serve.hot_path import HotPathParts
 from sleep_runtime.serve.latency import LatencyWindow
+from sleep_runtime.serve.limits import Limiter
 from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.forgetter import Forgetter
 from sleep_runtime.stores.journal import SqliteJournalReader
@@ -94,6 +95,7 @@ def make_hot_path_parts(
         body_s=settings.http.body_timeout_s,
         max_bodies_bytes=settings.http.max_bodies_bytes,
         limits=CaptureLimits(max_body_bytes=settings.http.max_body_bytes),
+        limiter=Limiter(settings.limits, replicas=settings.http.replicas),
         default_compiler=settings.compiler.name,
         default_budget_tokens=settings.compiler.budget_tokens,
         default_k=settings.search.k,

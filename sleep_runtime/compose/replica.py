@@ -16,6 +16,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from sleep_runtime.actors.journal_client import JournalClient
 from sleep_runtime.actors.owners import IndexClient, unwrap
 from sleep_runtime.actors.whereabouts import here
+from sleep_runtime.compose.access import make_authenticator
 from sleep_runtime.compose.cold import make_embedder
 from sleep_runtime.compose.hot import make_hot_path_parts
 from sleep_runtime.config import Settings
@@ -83,7 +84,8 @@ def build_replica_app(settings: Settings, owners: Owners) -> Front:
             give_way=partial(_give_way, owners, settings.pool.grace_s),
             latency=_watched(settings, owners),
             index=IndexClient(owners.index),
-        )
+        ),
+        make_authenticator(settings),
     )
 
 

@@ -10,19 +10,21 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import NamedTuple
 
 from sleep_runtime.consolidation import breakers, review, sweep, withdraw, wording
 from sleep_runtime.consolidation.book import Book, Change, Page
 from sleep_runtime.consolidation.circle import Circle
 from sleep_runtime.consolidation.compare import Tie, clash, same_topic
+from sleep_runtime.consolidation.names import NAMES_A_PERSON, WHY, names_below
 from sleep_runtime.consolidation.reflect import note_id
 from sleep_runtime.consolidation.report import sum_up
 from sleep_runtime.consolidation.signal import agreement, bar_again, people_needed
 from sleep_runtime.consolidation.table import Move, Stand, look_up
 from sleep_runtime.consolidation.words import normalise
 from sleep_runtime.core.event import Trust
-from sleep_runtime.core.note import ALIVE, GIVEN_UP, Dossier, NoteStatus
+from sleep_runtime.core.note import ALIVE, GIVEN_UP, ONCE_IN_FORCE, Dossier, NoteStatus
 from sleep_runtime.core.observation import Claim, Durability
 from sleep_runtime.core.policy import Policy
 from sleep_runtime.core.proposal import (
@@ -84,6 +86,7 @@ def decide(
     _unfold(book, above)
     _fold(book, above, fold_judgements)
     sweep.sweep(book, scope, asked=_asked(reviews), most=most)
+    curator.withhold()
     halt = breakers.Halt()
     if policy.curation.mode == "auto":
         halt = breakers.hold(book, before, reviews, policy.breakers)
@@ -152,6 +155,10 @@ class _Curator:
         self._book = book
         self._policy = policy
         self._again: dict[str, list[Proposal]] = defaultdict(list)
+        judged = list(judged)
+        known = (item for page in book for item in page.evidence.values())
+        tonight = (item for proposal, _ in judged for item in proposal.evidence)
+        self._names = names_below(scope, chain(known, tonight))
         for proposal, critique in judged:
             said = critique.worth is not Worth.DROP and not proposal.feedback_on
             if said and critique.relation is Relation.SAME:
@@ -209,10 +216,36 @@ class _Curator:
         worth = Worth.KEEP if found.met else Worth.WAIT
         self._merge(page, critique)
         move = look_up(page.status, critique.relation, worth, stand)
+        if move is not None and (move.to or page.status) in ONCE_IN_FORCE:
+            replaced = rivals if move.to is NoteStatus.ACTIVE else ()
+            if not self._without_names(page, rivals, replaced):
+                move = _WITHHELD[page.status]
         if move is not None:
             self._apply(page, move, rivals, proposal, critique, found.reason)
         if move is not None and page.status is NoteStatus.ACTIVE:
             self._reword(page, rivals)
+
+    def _without_names(
+        self, page: Page, rivals: Sequence[Page] = (), replaced: Sequence[Page] = ()
+    ) -> bool:
+        """Let it say it in words that name nobody. False when it has none."""
+        if not self._names.told_by(page.claim):
+            return True
+        said = [*page.wordings, *(c for item in self._again[page.id] for c in item.claims)]
+        fitting = [claim for claim in said if self._fits(claim, page, rivals, replaced)]
+        wordings = wording.Wordings([page.claim, *said])
+        best = min(fitting, key=lambda claim: _best(claim, wordings), default=None)
+        if best is not None:
+            page.claim = best.model_copy(update={"kind": page.claim.kind})
+        return best is not None
+
+    def withhold(self) -> None:
+        """Whatever came, or stays, into view tonight on another way, and names somebody."""
+        for page in self._book:
+            shown = page.changes and page.status in ONCE_IN_FORCE
+            if shown and not self._without_names(page):
+                change = Change(DeltaKind.DEMOTE, NAMES_A_PERSON, WHY)
+                page.move(NoteStatus.CANDIDATE, change)
 
     def _merge(self, page: Page, critique: Critique) -> None:
         """Retire the notes whose evidence has gone over to this page."""
@@ -253,18 +286,23 @@ class _Curator:
         human = all(item.trust is Trust.HUMAN for item in page.evidence.values())
         return page.wordings if human else ()
 
-    def _fits(self, claim: Claim, page: Page, rivals: Iterable[Page]) -> bool:
-        """True for words that cover the same case and leave every decision as it was taken."""
+    def _fits(
+        self, claim: Claim, page: Page, rivals: Iterable[Page], replaced: Sequence[Page] = ()
+    ) -> bool:
+        """True for words that cover the same case and leave every decision as it was taken.
+
+        ``replaced`` are about to give way: what they say is no obstacle.
+        """
         own = page.claim
         return (
             claim.about == own.about
+            and not self._names.told_by(claim)
             and normalise(claim.applies_when) == normalise(own.applies_when)
             and all(same_topic([claim], rival.claims) for rival in rivals)
             and not any(
-                other is not page
-                and other.status is NoteStatus.ACTIVE
-                and clash(claim, other.claim)
+                other.status is NoteStatus.ACTIVE and clash(claim, other.claim)
                 for other in self._book
+                if all(other is not one for one in (page, *replaced))
             )
         )
 
@@ -344,6 +382,17 @@ class _Curator:
                 change = Change(DeltaKind.SUPERSEDE, "superseded", f"replaced by {page.id}")
                 rival.move(NoteStatus.SUPERSEDED, change, superseded_by=page.id)
 
+
+_HELD_BACK = Move(None, DeltaKind.REINFORCE, NAMES_A_PERSON, WHY)
+_DEMOTED = Move(NoteStatus.CANDIDATE, DeltaKind.DEMOTE, NAMES_A_PERSON, WHY)
+_WITHHELD: dict[NoteStatus | None, Move] = {
+    None: Move(NoteStatus.CANDIDATE, DeltaKind.ADD, NAMES_A_PERSON, WHY),
+    NoteStatus.CANDIDATE: _HELD_BACK,
+    NoteStatus.RETIRED: _HELD_BACK,
+    NoteStatus.ACTIVE: _DEMOTED,
+    NoteStatus.SUPERSEDED: _DEMOTED,
+}
+"""What is done instead with a note that would be shown in words that name a person."""
 
 # Words are changed for clearly better ones only: each change is one more revision to read.
 _BETTER = 1.15

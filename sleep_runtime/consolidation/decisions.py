@@ -77,6 +77,11 @@ _RULES = (
         "`retired`; all that speaks for it still counts when it is said again",
     ),
     (
+        "names_a_person",
+        "a team's or organisation's in force, or replaced, in words that name somebody below it",
+        "other words of the same lesson are taken; where there are none, `candidate`",
+    ),
+    (
         "breaker",
         "all that the night would lose so, if more than `policy.breakers.max_loss` of the scope's",
         "stay as they were, and a person is asked",

@@ -16,7 +16,7 @@ from sleep_runtime.consolidation.facets import Facet, named_in
 from sleep_runtime.consolidation.ground import Observed, observe
 from sleep_runtime.consolidation.injected import injected, own_words
 from sleep_runtime.consolidation.words import normalise, sentences
-from sleep_runtime.core.event import EventKind, Role, StoredEvent, Trust
+from sleep_runtime.core.event import EventKind, Role, StoredEvent, Trust, heard_as
 from sleep_runtime.core.fence import CLOSE, OPEN, strip_fenced
 from sleep_runtime.core.ids import canonical_json, digest, stable_id
 from sleep_runtime.core.observation import (
@@ -190,11 +190,11 @@ class _Cleaner:
         return Turn(
             event_id=event.id,
             ts=event.ts,
-            role=event.role,
+            role=heard_as(event.role, stored.trust),
             kind=event.kind,
             trust=stored.trust,
             text=text,
-            about=self._facets(event.about or self._named(event.role, text)),
+            about=self._facets(event.about or self._named(stored.trust, text)),
         )
 
     def _text(self, stored: StoredEvent) -> tuple[str, str]:
@@ -212,7 +212,7 @@ class _Cleaner:
         raw = own_words(raw) if event.role is Role.HUMAN else raw.strip()
         if not raw:
             return fenced or "empty", ""
-        if event.role is Role.TOOL:
+        if heard_as(event.role, stored.trust) is Role.TOOL:
             return self._tool(event.kind, raw)
         code, kept = self._without_echo(self._redact(raw))
         return code or fenced, _shorten(kept, self._policy.max_turn_chars)
@@ -245,9 +245,9 @@ class _Cleaner:
             return False
         return any(f" {said} " in recalled for recalled in self._recalled)
 
-    def _named(self, role: Role, text: str) -> dict[str, str]:
+    def _named(self, trust: Trust, text: str) -> dict[str, str]:
         """What a person's turn is about by its words, where nothing stands beside it."""
-        return named_in(text, self._known) if role is Role.HUMAN else {}
+        return named_in(text, self._known) if trust is Trust.HUMAN else {}
 
     def _facets(self, about: Mapping[str, str]) -> dict[str, str]:
         return dict(_clean_facets(about.items(), self._redact))

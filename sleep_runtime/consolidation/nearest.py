@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sleep_runtime.consolidation.names import WHY
 from sleep_runtime.consolidation.signal import AGENT_KINDS, bar, doubtful, name_of
 from sleep_runtime.core.event import Trust
 from sleep_runtime.core.note import Dossier, Evidence, NoteStatus
@@ -25,6 +26,8 @@ def nearest(dossiers: Sequence[Dossier], policy: Policy, *, limit: int = 5) -> l
 def _lack(dossier: Dossier, policy: Policy) -> Nearest:
     note = dossier.note
     missing, needs = _short_of(dossier.evidence, note.scope, note.claim.kind, policy)
+    if not missing and WHY in note.reason:
+        needs = "words that name nobody"
     return Nearest(note=note, missing=missing, needs=needs)
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sleep_runtime.core.errors import Forbidden
 from sleep_runtime.core.event import Trust
+from sleep_runtime.core.note import ONCE_IN_FORCE, Note
 from sleep_runtime.core.scope import Scope
 
 
@@ -56,6 +57,23 @@ class Rights(BaseModel):
         """Whether notes of this scope may be read: it is in a subtree, or above one."""
         return self.covers(scope) or any(scope.covers(root) for root in self.within or ())
 
+    @property
+    def above(self) -> tuple[Scope, ...]:
+        """The scopes above the subtrees that are in none of them, in order."""
+        found = {scope for root in self.within or () for scope in root.lineage()}
+        return tuple(sorted(scope for scope in found if not self.covers(scope)))
+
+    def note(self, note: Note) -> Note | None:
+        """The note as it may be read: whole, bare where it is from above, or not at all.
+
+        What the stores do in their queries, for notes that are held in memory.
+        """
+        if self.covers(note.scope):
+            return note
+        if note.status in ONCE_IN_FORCE and self.shows(note.scope):
+            return note.bare()
+        return None
+
 
 EVERYTHING = Rights()
 
@@ -75,8 +93,8 @@ class Grant(BaseModel):
 class KeyLimits(BaseModel):
     """How much one caller may ask for. ``None``: what the runtime allows everybody.
 
-    ``requests_per_s`` and ``events_per_s`` are refilled steadily and may be saved up for
-    ``burst_s`` seconds. ``query_cost_per_s`` is in notes looked at.
+    The rates are refilled steadily and may be saved up for ``burst_s`` seconds.
+    ``query_cost_per_s`` is in notes that answers are chosen from, and paid afterwards.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

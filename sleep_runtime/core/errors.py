@@ -12,6 +12,7 @@
     ├── NotFound                a named thing does not exist
     ├── Conflict                it cannot be done as things stand
     ├── Overloaded              a bounded queue is full: retry later
+    │   └── LimitReached        ... or one caller has used up what they may
     ├── StoreError              the journal, ledger or index could not do its work
     │   ├── StoreFull           no space left: nothing was acked
     │   ├── StoreBusy           the data directory belongs to another runtime
@@ -99,6 +100,26 @@ class Conflict(SleepRuntimeError):
 
 class Overloaded(SleepRuntimeError):
     """The queue is full: retry later."""
+
+
+class LimitReached(Overloaded):
+    """This caller has used up what they may: retry later."""
+
+    def __init__(
+        self, reason: str = "", *, field: str = "", mend: str = "", retry_after_s: float = 1.0
+    ) -> None:
+        super().__init__(reason, field=field, mend=mend)
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[object, ...]:
+        rebuild = partial(
+            LimitReached,
+            self.reason,
+            field=self.field,
+            mend=self.mend,
+            retry_after_s=self.retry_after_s,
+        )
+        return (rebuild, ())
 
 
 class StoreError(SleepRuntimeError):

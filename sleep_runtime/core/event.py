@@ -61,6 +61,19 @@ def derive_trust(role: Role) -> Trust:
     return Trust.AGENT
 
 
+def lower_trust(one: Trust, other: Trust) -> Trust:
+    """The one that is believed less."""
+    return min(one, other, key=lambda trust: trust.rank)
+
+
+def heard_as(role: Role, trust: Trust) -> Role:
+    """Whose turn it is for whoever learns from it: not who the payload says speaks, but whose word
+    it was let in as. What an agent's key sent as a person's is an agent's."""
+    if trust is Trust.UNTRUSTED:
+        return Role.TOOL
+    return Role.AGENT if role is Role.HUMAN and trust is not Trust.HUMAN else role
+
+
 class Event(BaseModel):
     """The public native event, version 1. ``id`` is the client's: the idempotency key."""
 

@@ -28,6 +28,8 @@ ALIVE = (NoteStatus.ACTIVE, NoteStatus.CANDIDATE)
 """What a night still works on: in force, or waiting for evidence."""
 GIVEN_UP = (NoteStatus.RETIRED, NoteStatus.CANDIDATE, NoteStatus.QUARANTINED)
 """What ended without an heir: the copies that folded into it below come back."""
+ONCE_IN_FORCE = (NoteStatus.ACTIVE, NoteStatus.SUPERSEDED)
+"""What readers below a scope may see of it. Whatever waits there is one person's words still."""
 MAX_WORDINGS = 16
 """However often a lesson was said, so many of its wordings are looked at."""
 
@@ -98,6 +100,10 @@ class Note(BaseModel):
     revision: int = 1
     evidence: tuple[str, ...] = ()
     reason: str = ""
+
+    def bare(self) -> Note:
+        """The lesson alone, without what tells who is behind it and how it came about."""
+        return self.model_copy(update={"evidence": (), "reason": "", "superseded_by": ""})
 
     def public(self) -> dict[str, Any]:
         """The note in the public JSON contract, version 1."""

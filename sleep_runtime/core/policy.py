@@ -14,6 +14,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from sleep_runtime.core.pool import IDLE_RESOURCE, MAX_ENGINES
 from sleep_runtime.core.scope import Scope, Tier
 
+LEAST_CROWD = 2
+"""So many people, or teams, are behind whatever climbs: the k of k-anonymity, never less."""
 MAX_WINDOW_S = 31 * 86_400.0
 """Spending is kept this long, and an hour more."""
 
@@ -95,11 +97,21 @@ class SignalPolicy(_Section):
 
 
 class TierPolicy(_Section):
-    """When an observation climbs."""
+    """When an observation climbs.
 
-    team_people: int = Field(default=2, ge=1, description="distinct people for a team note")
-    org_people: int = Field(default=3, ge=1, description="distinct people for an org note")
-    org_teams: int = Field(default=2, ge=1, description="distinct teams for an org note")
+    Below two, what one person said would be shown to everybody around them: no configuration
+    goes there.
+    """
+
+    team_people: int = Field(
+        default=2, ge=LEAST_CROWD, description="distinct people for a team note, two at least"
+    )
+    org_people: int = Field(
+        default=3, ge=LEAST_CROWD, description="distinct people for an org note, two at least"
+    )
+    org_teams: int = Field(
+        default=2, ge=LEAST_CROWD, description="distinct teams for an org note, two at least"
+    )
     departed: tuple[PersonScope, ...] = Field(
         default=(),
         description="people who left, as org/team/user: their words speak for nothing any more",
@@ -211,7 +223,7 @@ def _span(text: str) -> str:
 def _zone(name: str) -> str:
     try:
         zoneinfo.ZoneInfo(name)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError) as error:
         raise ValueError(f'"{name}" is no time zone: write it as "Europe/Zurich"') from error
     return name
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sleep_runtime.core.access import Rights
 from sleep_runtime.core.erasure import Erasure, ErasureState, Forgotten, Target
 from sleep_runtime.core.event import StoredEvent
 from sleep_runtime.core.journal import AppendResult, JournalRow, ScopeHead
@@ -45,8 +46,26 @@ class Clock(Protocol):
 # ---------------------------------------------------------------------------- journal
 
 
-class JournalReader(Protocol):
-    """Reads raw events. May be opened in any process of the machine."""
+class SeenJournal(Protocol):
+    """What one reader's rights show of the journal: all that a request may ask of it."""
+
+    def events(self, org: Scope, ids: Sequence[str]) -> list[StoredEvent]:
+        """The events of one organisation with these ids; unknown ids are left out."""
+
+    def knows(self, scope: Scope) -> bool:
+        """True when the organisation of this scope has any event, or the rights name the scope."""
+
+    def count(self) -> int: ...
+
+
+class JournalViews(Protocol):
+    """A journal as requests reach it: never but through somebody's rights."""
+
+    def seen_by(self, rights: Rights) -> SeenJournal: ...
+
+
+class JournalReader(SeenJournal, JournalViews, Protocol):
+    """Reads raw events, with the rights to everything. In any process of the machine."""
 
     def read(self, scope: Scope, *, after: int, upto: int, limit: int) -> list[StoredEvent]:
         """Events of exactly this scope with ``after`` < seq <= ``upto``, in seq order."""
@@ -54,18 +73,10 @@ class JournalReader(Protocol):
     def before(self, scope: Scope, session: str, *, seq: int, limit: int) -> list[StoredEvent]:
         """The last ``limit`` events of one session that arrived before ``seq``, in seq order."""
 
-    def events(self, org: Scope, ids: Sequence[str]) -> list[StoredEvent]:
-        """The events of one organisation with these ids; unknown ids are left out."""
-
     def heads(self, *, after: int, limit: int) -> list[ScopeHead]:
         """Heads of scopes that got events after journal position ``after``, by last_seq."""
 
     def head(self, scope: Scope) -> ScopeHead | None: ...
-
-    def knows(self, scope: Scope) -> bool:
-        """True when the organisation of this scope has any event."""
-
-    def count(self) -> int: ...
 
     def last_seq(self) -> int:
         """The highest position of any event the journal ever took; 0 when it is empty.
@@ -191,6 +202,15 @@ class SpentBudget(BaseModel):
         """Whether it may concern this scope; ``None``: all of them."""
         return scope is None or self.org is None or self.org == scope.org
 
+    def seen_by(self, rights: Rights) -> SpentBudget | None:
+        """Whole for whoever may see all that was counted; for others below, only that it is spent;
+        None for everybody else."""
+        if rights.within is None or (self.org is not None and rights.covers(self.org)):
+            return self
+        if self.org is None or rights.shows(self.org):
+            return self.model_copy(update={"reason": "it is spent"})
+        return None
+
 
 class NoteVector(BaseModel):
     """The embedding of one note's newest statement and the model that made it."""
@@ -224,11 +244,16 @@ class SegmentRow(NamedTuple):
     vector: bytes
 
 
-class LedgerReader(Protocol):
-    """Reads the ledger. May be opened in any process of the machine; never writes."""
+class SeenLedger(Protocol):
+    """What one reader's rights show of the ledger: all that a request may ask of it.
+
+    Notes of covered scopes are whole. Those in force above are shown bare (``Note.bare``), the rest
+    of the ledger as if it did not exist: no row of it is given, counted, paged over or named.
+    """
 
     def knows(self, scope: Scope) -> bool:
-        """True when anything was ever seen in the organisation of this scope."""
+        """True when anything was ever seen in the organisation of this scope, or the rights name
+        the scope."""
 
     def versions(self, scopes: Sequence[Scope]) -> dict[Scope, int]:
         """For each of these scopes a number that grows with every change of its notes or vectors.
@@ -240,11 +265,6 @@ class LedgerReader(Protocol):
 
     def erasures(self, scope: Scope | None = None, *, unfinished: bool = False) -> list[Erasure]:
         """Erasures of scopes at and below this one, oldest first."""
-
-    def forgotten(self) -> int:
-        """A number that grows with every erasure: who holds notes in memory drops them then."""
-
-    def cursors(self, scope: Scope) -> Cursors: ...
 
     def notes(
         self,
@@ -262,22 +282,7 @@ class LedgerReader(Protocol):
         id; ``after`` and ``limit`` page. ``None`` means all.
         """
 
-    def segment(
-        self, scope: Scope, *, limit: int, after: str = "", vectors: bool = True
-    ) -> list[SegmentRow]:
-        """The active notes of exactly this scope as they are searched, ordered by note id.
-
-        ``after`` and ``limit`` page. Without ``vectors`` every ``vector`` is empty, the ``model``
-        is still named. Meant for the hot path: one indexed query, nothing is validated again.
-        """
-
-    def active(self, scope: Scope) -> dict[str, int]:
-        """The revision of each active note of exactly this scope: what a cache is compared with."""
-
     def note(self, note_id: str) -> Note | None: ...
-
-    def named(self, note_ids: Sequence[str]) -> list[Note]:
-        """The newest revisions of those of these notes that exist, ordered by note id."""
 
     def history(self, note_id: str) -> list[Note]:
         """Every revision, oldest first."""
@@ -286,13 +291,6 @@ class LedgerReader(Protocol):
         """All notes of exactly this scope in any status, with their evidence."""
 
     def evidence(self, note_id: str) -> list[Evidence]: ...
-
-    def vectors(self, note_ids: Sequence[str]) -> list[NoteVector]: ...
-
-    def observations(self, scope: Scope, *, after: int, upto: int, limit: int) -> list[Observation]:
-        """Observations of this scope and those below, ``after`` < seq <= ``upto``, in order."""
-
-    def pins(self, run_id: str, step: str) -> dict[str, Pin]: ...
 
     def run(self, run_id: str) -> Run | None: ...
 
@@ -305,6 +303,15 @@ class LedgerReader(Protocol):
 
     def proposals(self, run_id: str) -> list[tuple[Proposal, Critique]]: ...
 
+    def undoing(self, run_id: str, *, now: datetime) -> Undoing:
+        """What undoing the run at ``now`` would do. Writes nothing.
+
+        Raises ``NotFound``, and ``Conflict`` when it was undone, changed nothing, or is not over.
+        """
+
+    def reworded(self, undoing: Undoing) -> list[str]:
+        """The statements an undo brings back in other words than the notes have now."""
+
     def reviews(
         self,
         scope: Scope | None = None,
@@ -316,30 +323,6 @@ class LedgerReader(Protocol):
 
     def review(self, review_id: str) -> Review | None: ...
 
-    def waiting(self, scope: Scope) -> list[Review]:
-        """What a night of exactly this scope has to look at: its open reviews, and those that
-        were decided and not done yet."""
-
-    def verdicts(self, scope: Scope) -> list[RememberedVerdict]:
-        """What people of the scope's organisation said of pairs, in the order they said it."""
-
-    def judgements(self, scope: Scope, engine: str, keys: Sequence[str]) -> dict[str, Judgement]:
-        """What this engine answered in this scope about these pairs; unknown ones left out."""
-
-    def undoing(self, run_id: str, *, now: datetime) -> Undoing:
-        """What undoing the run at ``now`` would do. Writes nothing.
-
-        Raises ``NotFound``, and ``Conflict`` when it was undone, changed nothing, or is not over.
-        """
-
-    def reworded(self, undoing: Undoing) -> list[str]:
-        """The statements an undo brings back in other words than the notes have now."""
-
-    def schedule(self, scope: Scope) -> Schedule | None: ...
-
-    def schedules(self, scope: Scope | None = None, *, limit: int = 1000) -> list[Schedule]:
-        """Schedules of this scope and those below that are not idle, by due time."""
-
     def due(
         self, now: datetime, *, limit: int, least: int = 1, without: Collection[Scope] = ()
     ) -> list[Schedule]:
@@ -350,6 +333,77 @@ class LedgerReader(Protocol):
         never hide another's one. Organisations in ``without`` are left out. One indexed query,
         whose time grows with what is due.
         """
+
+    def next_due(self, scope: Scope | None = None) -> Schedule | None:
+        """The schedule that is due earliest, of this scope and those below."""
+
+    def pending(self, scope: Scope | None = None) -> Pending:
+        """What is pending at this scope and those below, however many there are."""
+
+    def leases(self, now: datetime, scope: Scope | None = None) -> list[Lease]:
+        """Leases alive at ``now``, of this scope and those below."""
+
+    def generation(self) -> int:
+        """The index generation that readers use."""
+
+    def counts(self, within: Scope | None = None) -> dict[str, int]:
+        """Row counts by noun and ``notes.<status>``, zeros included, for status and metrics.
+
+        With ``within`` only what belongs to notes, runs and schedules of that scope and those
+        below. Marks of notes that are gone have no scope and count only without it.
+        """
+
+
+class LedgerViews(Protocol):
+    """A ledger as requests reach it: never but through somebody's rights."""
+
+    def seen_by(self, rights: Rights) -> SeenLedger: ...
+
+
+class LedgerReader(SeenLedger, LedgerViews, Protocol):
+    """Reads the ledger, with the rights to everything. In any process; never writes."""
+
+    def forgotten(self) -> int:
+        """A number that grows with every erasure: who holds notes in memory drops them then."""
+
+    def cursors(self, scope: Scope) -> Cursors: ...
+
+    def segment(
+        self, scope: Scope, *, limit: int, after: str = "", vectors: bool = True
+    ) -> list[SegmentRow]:
+        """The active notes of exactly this scope as they are searched, ordered by note id.
+
+        ``after`` and ``limit`` page. Without ``vectors`` every ``vector`` is empty, the ``model``
+        is still named. Meant for the hot path: one indexed query, nothing is validated again.
+        """
+
+    def active(self, scope: Scope) -> dict[str, int]:
+        """The revision of each active note of exactly this scope: what a cache is compared with."""
+
+    def named(self, note_ids: Sequence[str]) -> list[Note]:
+        """The newest revisions of those of these notes that exist, ordered by note id."""
+
+    def vectors(self, note_ids: Sequence[str]) -> list[NoteVector]: ...
+
+    def observations(self, scope: Scope, *, after: int, upto: int, limit: int) -> list[Observation]:
+        """Observations of this scope and those below, ``after`` < seq <= ``upto``, in order."""
+
+    def pins(self, run_id: str, step: str) -> dict[str, Pin]: ...
+
+    def waiting(self, scope: Scope) -> list[Review]:
+        """What a night of exactly this scope has to look at: its open reviews, and those that
+        were decided and not done yet."""
+
+    def verdicts(self, scope: Scope) -> list[RememberedVerdict]:
+        """What people of the scope's organisation said of pairs, in the order they said it."""
+
+    def judgements(self, scope: Scope, engine: str, keys: Sequence[str]) -> dict[str, Judgement]:
+        """What this engine answered in this scope about these pairs; unknown ones left out."""
+
+    def schedule(self, scope: Scope) -> Schedule | None: ...
+
+    def schedules(self, scope: Scope | None = None, *, limit: int = 1000) -> list[Schedule]:
+        """Schedules of this scope and those below that are not idle, by due time."""
 
     def spending(self, *, since: datetime, org: Scope | None = None) -> list[Bucket]:
         """What nights cost, by hour and organisation, in hours that began after ``since``."""
@@ -366,17 +420,8 @@ class LedgerReader(Protocol):
     def gpu_seconds(self, day: str) -> float:
         """What the idle pool held of GPUs on this day (``2026-11-26``), as far as it was kept."""
 
-    def next_due(self, scope: Scope | None = None) -> Schedule | None:
-        """The schedule that is due earliest, of this scope and those below."""
-
-    def pending(self, scope: Scope | None = None) -> Pending:
-        """What is pending at this scope and those below, however many there are."""
-
     def pending_by_tier(self) -> dict[Tier, Pending]:
         """What is pending at all scopes of each tier; every tier has its entry."""
-
-    def leases(self, now: datetime, scope: Scope | None = None) -> list[Lease]:
-        """Leases alive at ``now``, of this scope and those below."""
 
     def watermark(self) -> int:
         """The journal position up to which heads were noted."""
@@ -388,16 +433,6 @@ class LedgerReader(Protocol):
         """
 
     def marks(self, *, limit: int) -> list[Mark]: ...
-
-    def generation(self) -> int:
-        """The index generation that readers use."""
-
-    def counts(self, within: Scope | None = None) -> dict[str, int]:
-        """Row counts by noun and ``notes.<status>``, zeros included, for status and metrics.
-
-        With ``within`` only what belongs to notes, runs and schedules of that scope and those
-        below. Marks of notes that are gone have no scope and count only without it.
-        """
 
     def digest(self) -> str:
         """SHA-256 of what was learned: notes, revisions, evidence, observations, cursors.

@@ -15,7 +15,7 @@ from typing import TypeGuard
 from sleep_runtime.core.erasure import erasures_in
 from sleep_runtime.core.errors import StoreBusy
 from sleep_runtime.core.note import NoteStatus
-from sleep_runtime.core.ports import LedgerReader, SegmentRow
+from sleep_runtime.core.ports import LedgerReader, SeenLedger, SegmentRow
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.present.cache import Scoped, SegmentCache
 from sleep_runtime.present.rows import rows_of
@@ -53,9 +53,13 @@ class Scopes:
         # A new night must not start a build of one scope in every thread.
         self._building = tuple(threading.Lock() for _ in range(_LOCKS))
 
-    def of(self, lineage: Sequence[Scope], budget: EmbedBudget) -> list[Scoped]:
-        """What these scopes hold now, in their order; those that never had a note are left out."""
-        versions = self._reader.versions(lineage)
+    def of(self, lineage: Sequence[Scope], budget: EmbedBudget, seen: SeenLedger) -> list[Scoped]:
+        """What these scopes hold now, in their order.
+
+        Those that never had a note are left out, and those that ``seen`` does not show: whoever
+        made a scope ready, only what the asker's own look at the ledger names is given.
+        """
+        versions = seen.versions(lineage)
         return [self._of(each, versions[each], budget) for each in lineage if versions[each]]
 
     def _of(self, scope: Scope, version: int, budget: EmbedBudget) -> Scoped:

@@ -7,11 +7,12 @@ What a reader may see, the ledger decides: nothing is shown that it does not hav
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import numpy as np
 
+from sleep_runtime.core.access import EVERYTHING, Rights
 from sleep_runtime.core.errors import InvalidInput
 from sleep_runtime.core.note import Note
 from sleep_runtime.core.ports import Embedder, LedgerReader, ScoredNote
@@ -95,26 +96,38 @@ class Searcher:
         k: int = 10,
         as_of: datetime | None = None,
         include_superseded: bool = False,
+        rights: Rights = EVERYTHING,
+        looked: Callable[[int], None] | None = None,
     ) -> list[ScoredNote]:
         """The ``k`` visible notes that answer best, best first; the same input, the same order.
 
         ``as_of``: what was recorded, and true, at that instant. Without it, what is active now.
         Scores are 1.0 for what is first by meaning, words and facets, less further down. A query
         without words gives the notes of highest confidence. An unknown scope sees nothing. While
-        the embedding model cannot be used, words and facets decide alone (``degraded``). Raises
+        the embedding model cannot be used, words and facets decide alone (``degraded``). What
+        ``rights`` do not show is not there, as in the ledger's own queries. Raises
         ``InvalidInput`` for a ``k`` outside 1..1000, a query of more than 8,000 characters or an
         ``as_of`` without a time zone, ``StoreError`` when the ledger cannot be read.
+
+        ``looked`` is told how many notes the answer is chosen from, before it is: what a
+        question costs grows with that, and not with ``k``.
         """
         _check(query, k, as_of)
+        seen = self._reader if rights.within is None else self._reader.seen_by(rights)
         if as_of is not None or include_superseded:
-            notes = self._reader.notes(scope.lineage(), as_of=as_of)
+            notes = seen.notes(scope.lineage(), as_of=as_of)
+            if looked is not None:
+                looked(len(notes))
             shown = visible(notes, scope, as_of=as_of, include_superseded=include_superseded)
             return self._scan(scope, shown, query, k)
         lineage = scope.lineage()
-        scoped = self._scopes.of(lineage, self._vectors.budget())
+        scoped = self._scopes.of(lineage, self._vectors.budget(), seen)
         view = View([segment for each in scoped for segment in each.segments])
+        if looked is not None:
+            looked(view.size)
         ranked = self._rank(view, query, scoped, k) if query.strip() else by_confidence(view, k=k)
-        return take(ranked, view, self._notes.get, lineage=lineage, k=k)
+        found = take(ranked, view, self._notes.get, lineage=lineage, k=k)
+        return found if rights.within is None else _as_seen(found, rights)
 
     def _rank(self, view: View, query: str, scoped: Sequence[Scoped], k: int) -> Ranked:
         if not view.size:
@@ -158,6 +171,15 @@ class Searcher:
             np.vecdot(matrix, vector, out=made[start : start + len(rows)])
         made[np.isnan(made)] = UNKNOWN
         return made
+
+
+def _as_seen(found: Sequence[ScoredNote], rights: Rights) -> list[ScoredNote]:
+    """The notes as the ledger would have given them: what is held in memory is whole."""
+    return [
+        one if note is one.note else ScoredNote(note=note, score=one.score)
+        for one in found
+        if (note := rights.note(one.note)) is not None
+    ]
 
 
 def _check(query: str, k: int, as_of: datetime | None) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
@@ -20,11 +20,12 @@ from prometheus_client import Histogram
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from sleep_runtime.capture.native import parse_events
-from sleep_runtime.core.access import Caller
+from sleep_runtime.core.access import AccessRole, Caller, Rights
 from sleep_runtime.core.errors import InvalidInput
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.serve.bodies import Limit
 from sleep_runtime.serve.hot_path import HotPathParts, Reader
+from sleep_runtime.serve.limits import Limiter
 from sleep_runtime.telemetry.metrics import METRICS
 
 MAX_QUERY_CHARS = 4000
@@ -33,7 +34,7 @@ SMALL_BODY_BYTES = 64 * 1024
 SMALL = Limit(64 * 1024, "shorten what you ask or say: events alone may be large")
 _SMALLER_BATCHES = "send smaller batches, or raise http.max_body_bytes"
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound="_Question")
 
 _JSON = (b"content-type", b"application/json")
 _ACCEPTED = METRICS.capture_events.labels("accepted")
@@ -49,21 +50,22 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class SearchBody(_Body):
-    """What ``POST /v1/search`` takes."""
-
+class _Question(_Body):
     scope: Scope
     query: str = Field(max_length=MAX_QUERY_CHARS)
+
+
+class SearchBody(_Question):
+    """What ``POST /v1/search`` takes."""
+
     k: int | None = Field(default=None, ge=1)
     as_of: AwareDatetime | None = None
     include_superseded: bool = False
 
 
-class ContextBody(_Body):
+class ContextBody(_Question):
     """What ``POST /v1/context`` takes."""
 
-    scope: Scope
-    query: str = Field(max_length=MAX_QUERY_CHARS)
     budget_tokens: int | None = Field(default=None, ge=16, le=100_000)
     compiler: str | None = Field(default=None, max_length=100)
 
@@ -87,9 +89,10 @@ class CaptureEndpoint:
         self._parts = parts
         self.limit = Limit(parts.limits.max_body_bytes, _SMALLER_BATCHES)
 
-    async def __call__(self, caller: Caller, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:  # noqa: ARG002 - the protocol's signature
+    async def __call__(self, caller: Caller, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:
         answer = await append(
             self._parts,
+            caller,
             raw,
             content_type=headers.get(b"content-type", b"").decode("latin-1"),
             content_encoding=headers.get(b"content-encoding", b"").decode("latin-1"),
@@ -104,19 +107,28 @@ class _QuestionEndpoint(ABC, Generic[Model]):
     takes: type[Model]
     seconds: Histogram
 
-    def __init__(self, reader: Reader, threads: Executor) -> None:
+    def __init__(self, reader: Reader, threads: Executor, limiter: Limiter) -> None:
         self._reader = reader
         self._threads = threads
+        self._limiter = limiter
 
     async def __call__(self, caller: Caller, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:  # noqa: ARG002 - the protocol's signature
+        caller.anywhere(AccessRole.READ)
+        self._limiter.question(caller)
         body = _read(self.takes, raw)
+        caller.require(AccessRole.READ, body.scope)
         with self.seconds.time():
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._answer, body)
+            seen: list[int] = []
+            answer = partial(self._answer, caller.rights(), body, seen.append)
+            try:
+                return await loop.run_in_executor(self._threads, answer)
+            finally:
+                self._limiter.looked(caller, sum(seen))
 
     @abstractmethod
-    def _answer(self, body: Model) -> bytes:
-        """The answer's JSON. Runs in a thread."""
+    def _answer(self, rights: Rights, body: Model, looked: Callable[[int], None]) -> bytes:
+        """The answer's JSON; ``looked`` is told the notes looked at. Runs in a thread."""
 
 
 class SearchEndpoint(_QuestionEndpoint[SearchBody]):
@@ -125,13 +137,15 @@ class SearchEndpoint(_QuestionEndpoint[SearchBody]):
     takes = SearchBody
     seconds = METRICS.search_seconds
 
-    def _answer(self, body: SearchBody) -> bytes:
+    def _answer(self, rights: Rights, body: SearchBody, looked: Callable[[int], None]) -> bytes:
         hits = self._reader.search(
+            rights,
             body.scope,
             body.query,
             k=body.k,
             as_of=body.as_of,
             include_superseded=body.include_superseded,
+            looked=looked,
         )
         found = [{"note": hit.note.public(), "score": round(hit.score, 6)} for hit in hits]
         return _dumps({"hits": found})
@@ -143,10 +157,15 @@ class ContextEndpoint(_QuestionEndpoint[ContextBody]):
     takes = ContextBody
     seconds = METRICS.context_seconds
 
-    def _answer(self, body: ContextBody) -> bytes:
+    def _answer(self, rights: Rights, body: ContextBody, looked: Callable[[int], None]) -> bytes:
         return _dumps(
             self._reader.context(
-                body.scope, body.query, budget_tokens=body.budget_tokens, compiler=body.compiler
+                rights,
+                body.scope,
+                body.query,
+                budget_tokens=body.budget_tokens,
+                compiler=body.compiler,
+                looked=looked,
             )
         )
 
@@ -158,19 +177,26 @@ def reading_threads() -> Executor:
 
 
 async def append(
-    parts: HotPathParts, raw: bytes, *, content_type: str, content_encoding: str = ""
+    parts: HotPathParts,
+    caller: Caller,
+    raw: bytes,
+    *,
+    content_type: str,
+    content_encoding: str = "",
 ) -> dict[str, Any]:
-    """Parse a body, make what is good durable, and say what became of each event."""
+    """Parse what ``caller`` sent, make what is good durable, and say what became of each event."""
     parse = partial(
         parse_events,
         raw,
         content_type=content_type,
         content_encoding=content_encoding,
         now=parts.clock.now(),
-        limits=parts.limits,
+        limits=parts.limiter.capture(caller, parts.limits),
+        caller=caller,
     )
     # A large body takes longer to parse than other requests should wait for the loop.
     parsed = parse() if len(raw) <= SMALL_BODY_BYTES else await run_in_threadpool(parse)
+    parts.limiter.events(caller, len(parsed.rows))
     result = await parts.append(parsed.rows)
     refused = parsed.refused(result.conflicts)
     _ACCEPTED.inc(result.accepted)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import NamedTuple
 
 from sleep_runtime.core.errors import (
     Conflict,
     Forbidden,
     InvalidInput,
+    LimitReached,
     NotFound,
     Overloaded,
     RuntimeUnavailable,
@@ -60,6 +62,12 @@ def status_of(error: SleepRuntimeError) -> int:
 RETRY_AFTER_S = 1
 
 
+def _retry_after_s(error: SleepRuntimeError) -> int:
+    if isinstance(error, LimitReached):
+        return max(RETRY_AFTER_S, math.ceil(error.retry_after_s))
+    return RETRY_AFTER_S
+
+
 class ErrorAnswer(NamedTuple):
     """What a client is told of an error, in the one shape errors have."""
 
@@ -72,7 +80,7 @@ def answer_of(error: SleepRuntimeError, status: int | None = None) -> ErrorAnswe
     """The answer that tells this error, under its own status unless one is given."""
     status = status or status_of(error)
     told = {"error": {"field": error.field, "reason": error.reason, "mend": error.mend}}
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else {}
+    headers = {"Retry-After": str(_retry_after_s(error))} if status in (429, 503) else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return ErrorAnswer(status, headers, json.dumps(told, ensure_ascii=False).encode())

@@ -15,14 +15,17 @@ from starlette.types import ASGIApp, Message, Receive
 from sleep_runtime.core.access import ROOT, Caller
 from sleep_runtime.core.errors import InvalidInput, SleepRuntimeError
 from sleep_runtime.serve.bare import SMALL, Endpoint, respond
-from sleep_runtime.serve.bodies import Bodies
-from sleep_runtime.serve.errors import answer_of
+from sleep_runtime.serve.bodies import Bodies, Limit
+from sleep_runtime.serve.errors import answer_of, too_large
 from sleep_runtime.serve.latency import LatencyWindow
+from sleep_runtime.serve.limits import Limiter
 
 Authenticate = Callable[[Mapping[bytes, bytes], str], Caller]
 """Who asks, from a request's headers and its path. Raises ``Unauthenticated``."""
 
 _CALLER = "sleep_runtime.caller"
+# So many digits are more than any body has, and no work to read.
+_LENGTH_DIGITS = 20
 
 
 def caller_of(request: Request) -> Caller:
@@ -39,7 +42,8 @@ def anybody(headers: Mapping[bytes, bytes], path: str) -> Caller:  # noqa: ARG00
 class Front:
     """The ASGI application. ``hot`` are endpoints by path, for POST; ``app`` answers the rest.
 
-    Nobody gets past it before ``authenticate`` has said who asks; not a byte of a body is read.
+    Nobody gets past it before ``authenticate`` has said who asks and ``limiter`` has let them in;
+    not a byte of a body is read, and none of one that says it is too large.
 
     ``latency``, where there is one, is filled with how long the hot ones take once they have
     their body: how fast a client sends says nothing about this machine.
@@ -52,12 +56,14 @@ class Front:
         bodies: Bodies,
         latency: LatencyWindow | None = None,
         authenticate: Authenticate = anybody,
+        limiter: Limiter | None = None,
     ) -> None:
         self.app = app
         self._hot = hot
         self._bodies = bodies
         self._latency = latency
         self._authenticate = authenticate
+        self._limiter = limiter or Limiter()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -68,10 +74,32 @@ class Front:
         if endpoint is not None and scope["method"] != "POST":
             await _refuse_method(scope, send)
             return
-        most = SMALL if endpoint is None else endpoint.limit
         headers = dict(scope["headers"])
         try:
             caller = self._authenticate(headers, path)
+            use = self._limiter.enter(caller, path)
+        except SleepRuntimeError as error:
+            await _tell(send, error)
+            return
+        try:
+            most = self._limiter.body(caller, SMALL if endpoint is None else endpoint.limit)
+            await self._admitted(scope, receive, send, endpoint, caller, headers, most)
+        finally:
+            if use is not None:
+                use.leave()
+
+    async def _admitted(
+        self,
+        scope: Any,
+        receive: Any,
+        send: Any,
+        endpoint: Endpoint | None,
+        caller: Caller,
+        headers: Mapping[bytes, bytes],
+        most: Limit,
+    ) -> None:
+        try:
+            _check_declared(headers, most)
             body = await self._bodies.read(receive, most)
         except SleepRuntimeError as error:
             await _tell(send, error)
@@ -104,6 +132,13 @@ class Front:
         finally:
             if self._latency is not None:
                 self._latency.end(began)
+
+
+def _check_declared(headers: Mapping[bytes, bytes], most: Limit) -> None:
+    """Raise ``TooLarge`` for a body that says it is; one that says nothing is counted."""
+    said = headers.get(b"content-length", b"")
+    if said.isdigit() and int(said[:_LENGTH_DIGITS]) > most.bytes:
+        raise too_large(*most)
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from fastapi.concurrency import run_in_threadpool
 
-from sleep_runtime.core.errors import InvalidInput
+from sleep_runtime.core.access import AccessRole, Caller, Rights
+from sleep_runtime.core.errors import InvalidInput, NotFound
 from sleep_runtime.core.review import RULINGS, Review, ReviewState, Ruling
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.core.undo import Undoing
@@ -21,33 +21,61 @@ class People:
         self._parts = parts
         self._reader = reader
 
-    async def undo(self, run_id: str, *, cascade: bool, dry_run: bool) -> dict[str, Any]:
+    async def undo(
+        self, caller: Caller, run_id: str, *, cascade: bool, dry_run: bool
+    ) -> dict[str, Any]:
         """Take a run back, or say what that would do."""
-        parts = self._parts
-        look = partial(parts.ledger.undoing, run_id, now=parts.clock.now())
-        plan = await run_in_threadpool(look)
+        plan = await run_in_threadpool(self._look, caller, run_id)
         if dry_run:
             return _undo_json(plan)
         refused = plan.later and not cascade
-        vectors = {} if refused else await run_in_threadpool(self._vectors, plan)
-        done = await parts.undo(run_id, cascade, vectors)
+        vectors = {} if refused else await run_in_threadpool(self._vectors, caller.rights(), plan)
+        done = await self._parts.undo(run_id, cascade, vectors)
         return _undo_json(done if done.restored else plan.model_copy(update={"run": done.run}))
 
-    def _vectors(self, plan: Undoing) -> dict[str, bytes]:
-        statements = self._parts.ledger.reworded(plan)
+    def _look(self, caller: Caller, run_id: str) -> Undoing:
+        """What it would do. ``NotFound`` for a run they may not see, ``Forbidden`` for one they
+        may only see."""
+        run = self._reader.find_run(caller.rights(), run_id)
+        caller.require(AccessRole.CURATE, run.scope)
+        seen = self._parts.ledger.seen_by(caller.rights())
+        return seen.undoing(run_id, now=self._parts.clock.now())
+
+    def _vectors(self, rights: Rights, plan: Undoing) -> dict[str, bytes]:
+        statements = self._parts.ledger.seen_by(rights).reworded(plan)
         return dict(zip(statements, self._parts.embedder.embed(statements), strict=True))
 
-    def reviews(self, scope: Scope | None, state: str, *, limit: int) -> dict[str, Any]:
+    def reviews(
+        self, rights: Rights, scope: Scope | None, state: str, *, limit: int
+    ) -> dict[str, Any]:
         """The queue at and below a scope, oldest first."""
         if scope is not None:
-            self._reader.known(scope)
-        found = self._parts.ledger.reviews(scope, states=_states(state), limit=limit)
+            self._reader.known(rights, scope)
+        seen = self._parts.ledger.seen_by(rights)
+        found = seen.reviews(scope, states=_states(state), limit=limit)
         return {"reviews": [_review_json(one) for one in found]}
 
-    async def resolve(self, review_id: str, decision: str, by: str) -> dict[str, Any]:
-        """Keep a decision; the next night of the scope does it."""
-        done = await self._parts.resolve(review_id, _ruling(decision), by)
+    async def resolve(
+        self, caller: Caller, review_id: str, decision: str, by: str
+    ) -> dict[str, Any]:
+        """Keep a decision; the next night of the scope does it.
+
+        It is the caller's. Whoever administers everything may decide for somebody they name.
+        """
+        await run_in_threadpool(self._decides, caller, review_id)
+        named = by if by and caller.may(AccessRole.ADMIN, None) else caller.name
+        done = await self._parts.resolve(review_id, _ruling(decision), named)
         return {"review": _review_json(done)}
+
+    def _decides(self, caller: Caller, review_id: str) -> None:
+        review = self._parts.ledger.seen_by(caller.rights()).review(review_id)
+        if review is None:
+            raise NotFound(
+                f"there is no review {review_id!r}",
+                field="id",
+                mend="list them: sleep-runtime review list",
+            )
+        caller.require(AccessRole.CURATE, review.scope)
 
 
 def _states(text: str) -> list[ReviewState] | None:

@@ -185,7 +185,7 @@ def _read_manifest(root: Path) -> set[str]:
         good = all(_is_ours(path) for path in files)
     except FileNotFoundError:
         return set()
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         good = False
     if not good:
         raise InvalidInput(

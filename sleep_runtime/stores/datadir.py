@@ -6,6 +6,8 @@ data_dir/
   ledger.sqlite       observations, notes, runs
   index/              vectors, disposable
   audit.ndjson        who did what, hash-chained
+  access.sqlite       API keys, hashed
+  local.key           the secret of this machine's own key, for its owner only
   runtime.json        where the running runtime listens
   <name>.lock         held while an owner lives, with its pid
 """
@@ -50,6 +52,14 @@ class DataDir:
     @property
     def audit_path(self) -> Path:
         return self.path / "audit.ndjson"
+
+    @property
+    def access_path(self) -> Path:
+        return self.path / "access.sqlite"
+
+    @property
+    def local_key_file(self) -> Path:
+        return self.path / "local.key"
 
     @property
     def runtime_file(self) -> Path:
@@ -103,7 +113,7 @@ class DataDir:
 def _read_marker(path: Path) -> dict[str, Any]:
     try:
         marker = json.loads(path.read_text("utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         marker = None
     if not isinstance(marker, dict) or not isinstance(marker.get("format"), int):
         raise StoreError(

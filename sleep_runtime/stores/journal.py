@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from sleep_runtime.core.access import EVERYTHING, Rights
 from sleep_runtime.core.erasure import Target
 from sleep_runtime.core.errors import Overloaded, StoreError, StoreFull
 from sleep_runtime.core.event import Event, StoredEvent, Trust
@@ -425,7 +426,50 @@ _heads = sa.table(
 _stored = sa.select(_events.c.seq, _events.c.trust, _events.c.received_us, _events.c.body)
 
 
-class SqliteJournalReader:
+class SqliteSeenJournal:
+    """A ``SeenJournal``: every query carries the rights. Cheap to make, for one request."""
+
+    def __init__(self, path: Path, engine: sa.Engine, rights: Rights) -> None:
+        self.path = path
+        self._engine = engine
+        self._rights = rights
+
+    def events(self, org: Scope, ids: Sequence[str]) -> list[StoredEvent]:
+        """See ``SeenJournal.events``; in seq order, each event once."""
+        wanted = list(dict.fromkeys(ids))
+        found: list[StoredEvent] = []
+        for start in range(0, len(wanted), _IDS_PER_QUERY):
+            part = wanted[start : start + _IDS_PER_QUERY]
+            query = _stored.where(
+                _events.c.org == str(org.org),
+                _events.c.id.in_(part),
+                _covered(_events.c.scope, self._rights),
+            )
+            found += self._stored_events(query)
+        return sorted(found, key=lambda stored: stored.seq)
+
+    def knows(self, scope: Scope) -> bool:
+        """See ``SeenJournal.knows``; one probe of the heads' primary key and one range of it."""
+        if self._rights.within is not None:
+            return self._rights.covers(scope)
+        column = _heads.c.scope
+        return bool(self._rows(sa.select(column).where(_under(column, scope.org)).limit(1)))
+
+    def count(self) -> int:
+        """How many events the journal took: the sum over the heads, not a scan of the events."""
+        summed = sa.select(sa.func.coalesce(sa.func.sum(_heads.c.events), 0))
+        rows = self._rows(summed.where(_covered(_heads.c.scope, self._rights)))
+        return int(rows[0][0])
+
+    def _stored_events(self, query: sa.Select[Any]) -> list[StoredEvent]:
+        return [_stored_event(row) for row in self._rows(query)]
+
+    def _rows(self, query: sa.Select[Any] | sa.TextClause) -> Sequence[sa.Row[Any]]:
+        with store_errors(self.path), self._engine.connect() as connection:
+            return connection.execute(query).all()
+
+
+class SqliteJournalReader(SqliteSeenJournal):
     """A ``JournalReader`` over read-only connections: any process, any thread, any time.
 
     Every call sees the newest commit. Raises ``StoreError`` when there is no journal yet and
@@ -433,8 +477,7 @@ class SqliteJournalReader:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = Path(path)
-        self._engine = reader_engine(self.path)
+        super().__init__(Path(path), reader_engine(Path(path)), EVERYTHING)
         try:
             self._check_version()
         except BaseException:
@@ -445,6 +488,10 @@ class SqliteJournalReader:
         with store_errors(self.path), self._engine.connect() as connection:
             found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
         check_version(found, self.path, ours=SCHEMA_VERSION)
+
+    def seen_by(self, rights: Rights) -> SqliteSeenJournal:
+        """What these rights show, over the same connections. Costs next to nothing."""
+        return SqliteSeenJournal(self.path, self._engine, rights)
 
     def read(self, scope: Scope, *, after: int, upto: int, limit: int) -> list[StoredEvent]:
         columns = _events.c
@@ -458,16 +505,6 @@ class SqliteJournalReader:
         )
         return self._stored_events(query.order_by(columns.seq.desc()).limit(limit))[::-1]
 
-    def events(self, org: Scope, ids: Sequence[str]) -> list[StoredEvent]:
-        """See ``JournalReader.events``; in seq order, each event once."""
-        wanted = list(dict.fromkeys(ids))
-        found: list[StoredEvent] = []
-        for start in range(0, len(wanted), _IDS_PER_QUERY):
-            part = wanted[start : start + _IDS_PER_QUERY]
-            query = _stored.where(_events.c.org == str(org.org), _events.c.id.in_(part))
-            found += self._stored_events(query)
-        return sorted(found, key=lambda stored: stored.seq)
-
     def heads(self, *, after: int, limit: int) -> list[ScopeHead]:
         query = sa.select(_heads).where(_heads.c.last_seq > after)
         rows = self._rows(query.order_by(_heads.c.last_seq).limit(limit))
@@ -477,17 +514,6 @@ class SqliteJournalReader:
         rows = self._rows(sa.select(_heads).where(_heads.c.scope == str(scope)))
         return _scope_head(rows[0]) if rows else None
 
-    def knows(self, scope: Scope) -> bool:
-        """See ``JournalReader.knows``; one probe of the heads' primary key and one range of it."""
-        org, column = str(scope.org), _heads.c.scope
-        below = sa.and_(column >= f"{org}/", column < f"{org}0")  # "0" follows "/"
-        return bool(self._rows(sa.select(column).where(sa.or_(column == org, below)).limit(1)))
-
-    def count(self) -> int:
-        """How many events the journal took: the sum over the heads, not a scan of the events."""
-        rows = self._rows(sa.select(sa.func.coalesce(sa.func.sum(_heads.c.events), 0)))
-        return int(rows[0][0])
-
     def last_seq(self) -> int:
         """See ``JournalReader.last_seq``; the ends of two indexes."""
         return int(self._rows(sa.text(_LAST_SEQ))[0][0])
@@ -495,12 +521,17 @@ class SqliteJournalReader:
     def close(self) -> None:
         self._engine.dispose()
 
-    def _stored_events(self, query: sa.Select[Any]) -> list[StoredEvent]:
-        return [_stored_event(row) for row in self._rows(query)]
 
-    def _rows(self, query: sa.Select[Any] | sa.TextClause) -> Sequence[sa.Row[Any]]:
-        with store_errors(self.path), self._engine.connect() as connection:
-            return connection.execute(query).all()
+def _under(column: sa.ColumnElement[str], scope: Scope) -> sa.ColumnElement[bool]:
+    """This scope or below it: one probe and one range of the index."""
+    path = str(scope)
+    return sa.or_(column == path, sa.and_(column >= f"{path}/", column < f"{path}0"))  # "/" + 1
+
+
+def _covered(column: sa.ColumnElement[str], rights: Rights) -> sa.ColumnElement[bool]:
+    if rights.within is None:
+        return sa.true()
+    return sa.or_(sa.false(), *(_under(column, scope) for scope in rights.within))
 
 
 def _stored_event(row: sa.Row[Any]) -> StoredEvent:

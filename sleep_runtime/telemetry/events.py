@@ -42,6 +42,10 @@ class LogEvent(StrEnum):
     JOURNAL_FULL = "journal.full", "no space is left for events"
     REQUEST_FAILED = "request.failed", "a request was answered with an error of ours"
 
+    # access
+    AUTH_TOKEN_REFUSED = "auth.token_refused", "a token of the identity provider proves nothing"
+    AUTH_KEYS_AWAY = "auth.keys_away", "the identity provider's keys could not be fetched"
+
     # presentation
     SEARCH_DEGRADED = "search.degraded", "a part of search cannot be used; the others answer"
     COMPILER_REFUSED = "compiler.refused", "an installed compiler cannot be used; the others work"

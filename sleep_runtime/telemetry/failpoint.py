@@ -9,6 +9,7 @@ on the first.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from typing import NamedTuple
@@ -54,6 +55,10 @@ NAMES: dict[str, str] = {
 }
 
 
+# ``isdigit`` also takes what ``int`` does not.
+_CODE, _VISIT = re.compile("[0-9]{0,3}"), re.compile("([1-9][0-9]{0,8})?")
+
+
 class FailpointHit(RuntimeError):
     """A fail point with the action ``raise`` was passed."""
 
@@ -96,7 +101,7 @@ def _parse_one(part: str) -> tuple[str, _Action]:
     name, _, rest = part.partition("=")
     action, _, visit = rest.partition("@")
     kind, _, code = action.partition(":")
-    numbers_ok = (code or "1").isdigit() and (visit or "1").isdigit() and visit != "0"
+    numbers_ok = _CODE.fullmatch(code) and _VISIT.fullmatch(visit)
     if name not in NAMES or kind not in ("kill", "raise", "exit") or not numbers_ok:
         raise InvalidConfig(
             f"{part!r} is not a fail point and its action",

@@ -89,6 +89,14 @@ class Metrics:
         ("queue",),
     )
 
+    # access
+    auth_refused = Row(
+        Counter,
+        "sleep_auth_refused_total",
+        "Requests refused because it is not known who asks: key, token, or missing.",
+        ("what",),
+    )
+
     # retrieval
     search_seconds = Row(Histogram, "sleep_search_seconds", "One search.", (), _FAST_S)
     context_seconds = Row(Histogram, "sleep_context_seconds", "One context.", (), _FAST_S)

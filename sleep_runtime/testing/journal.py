@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+from sleep_runtime.core.access import Rights
 from sleep_runtime.core.errors import StoreError
 from sleep_runtime.core.event import Event, StoredEvent, Trust
 from sleep_runtime.core.journal import AppendResult, JournalRow, ScopeHead
-from sleep_runtime.core.ports import Clock
+from sleep_runtime.core.ports import Clock, SeenJournal
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.testing.clock import ManualClock
 
@@ -79,6 +80,9 @@ class InMemoryJournal:
             stored = list(self._stored)
         return [s for s in stored if s.event.scope.org == org.org and s.event.id in wanted]
 
+    def seen_by(self, rights: Rights) -> SeenJournal:
+        return _Seen(self, rights)
+
     def heads(self, *, after: int, limit: int) -> list[ScopeHead]:
         with self._lock:
             newer = [head for head in self._heads.values() if head.last_seq > after]
@@ -104,3 +108,24 @@ class InMemoryJournal:
         """Refuse further appends; reading goes on."""
         with self._lock:
             self._closed = True
+
+
+class _Seen:
+    """A ``SeenJournal`` over the list."""
+
+    def __init__(self, whole: InMemoryJournal, rights: Rights) -> None:
+        self._whole = whole
+        self._rights = rights
+
+    def events(self, org: Scope, ids: Sequence[str]) -> list[StoredEvent]:
+        found = self._whole.events(org, ids)
+        return [stored for stored in found if self._rights.covers(stored.event.scope)]
+
+    def knows(self, scope: Scope) -> bool:
+        if self._rights.within is None:
+            return self._whole.knows(scope)
+        return self._rights.covers(scope)
+
+    def count(self) -> int:
+        heads = self._whole.heads(after=0, limit=self._whole.count())
+        return sum(head.events for head in heads if self._rights.covers(head.scope))

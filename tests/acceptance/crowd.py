@@ -77,7 +77,9 @@ class Crowd:
         return max(b - a for a, b in zip(self.acks, self.acks[1:], strict=False))
 
     def _work(self, client: int) -> None:
-        with httpx.Client(base_url=self.runtime.url, timeout=ANSWER_S) as http:
+        with httpx.Client(
+            base_url=self.runtime.url, timeout=ANSWER_S, auth=self.runtime.sign
+        ) as http:
             number = client * 1_000_000
             while not self._over.is_set():
                 number += 1

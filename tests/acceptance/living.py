@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from benchmarks.waiting import free_port
+from benchmarks.waiting import bearer, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 UP_TIMEOUT_S = 90.0
@@ -34,7 +34,12 @@ class Runtime:
     http: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
-        self.http = httpx.Client(base_url=self.url, timeout=60)
+        self.http = httpx.Client(base_url=self.url, timeout=60, auth=self.sign)
+
+    def sign(self, request: httpx.Request) -> httpx.Request:
+        """Ask as whoever started it: what ``httpx`` takes as ``auth``."""
+        request.headers.update(bearer(self.data_dir))
+        return request
 
     def cli(self, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run one command of the CLI against this runtime."""

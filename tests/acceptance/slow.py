@@ -13,14 +13,17 @@ from urllib.parse import urlsplit
 import httpx
 from living import Runtime, event
 
+from benchmarks.waiting import bearer
+
 CONNECT_S = 20.0
 
 
-def head(path: str, length: int, method: str = "POST") -> bytes:
+def head(runtime: Runtime, path: str, length: int, method: str = "POST") -> bytes:
     """The head of a request whose body has so many bytes."""
+    who = bearer(runtime.data_dir)["authorization"]
     return (
         f"{method} {path} HTTP/1.1\r\nhost: weather\r\ncontent-type: application/json\r\n"
-        f"content-length: {length}\r\n\r\n"
+        f"authorization: {who}\r\ncontent-length: {length}\r\n\r\n"
     ).encode()
 
 
@@ -91,7 +94,7 @@ class Lines:
 def p99_ms(runtime: Runtime, org: str, requests: int = 150) -> float:
     """The p99 of captures and searches, one after the other, as an agent beside them has it."""
     took: list[float] = []
-    with httpx.Client(base_url=runtime.url, timeout=60) as http:
+    with httpx.Client(base_url=runtime.url, timeout=60, auth=runtime.sign) as http:
         for number in range(requests):
             began = time.perf_counter()
             answer = http.post("/v1/events", json=[event(number, org)])

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from living import ROOT, event
 
-from benchmarks.waiting import free_port
+from benchmarks.waiting import bearer, free_port
 from sleep_runtime.compose.proxy import PROXY_PORTS
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
@@ -108,7 +108,9 @@ def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
 
 
 def test_the_cluster_settings_start_a_runtime_on_a_ray_with_a_token(pod: Pod) -> None:
-    answer = httpx.post(f"{pod.url}/v1/events", json=[event(1, "pod")], timeout=60)
+    answer = httpx.post(
+        f"{pod.url}/v1/events", json=[event(1, "pod")], timeout=60, headers=bearer(pod.data_dir)
+    )
     assert answer.json()["accepted"] == 1
     assert "warning" not in pod.log.read_text(), "ray.env turns HAProxy on"
     titles = [

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from living import ROOT, Runtime, start, stop, surroundings
 
 from sleep_runtime.client import Client, Options
@@ -30,9 +31,10 @@ def stored(data_dir: Path, scope: str) -> list[Event]:
 
 
 def test_what_is_captured_while_the_runtime_is_down_arrives_once_when_it_is_up(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment = surroundings(tmp_path)
+    monkeypatch.setenv("SLEEP_DATA_DIR", environment["SLEEP_DATA_DIR"])
     url = f"http://127.0.0.1:{environment['SLEEP_HTTP__PORT']}"
     options = Options(spool_dir=tmp_path / "spool", retry_base_s=0.1, retry_max_s=1.0)
     with Client(url, options=options) as client:
@@ -61,6 +63,7 @@ def agent_loop(runtime: Runtime, spool: Path) -> str:
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "SLEEP_URL": runtime.url,
+            "SLEEP_DATA_DIR": str(runtime.data_dir),
             "SLEEP_SPOOL_DIR": str(spool),
         },
         capture_output=True,
@@ -74,8 +77,9 @@ def agent_loop(runtime: Runtime, spool: Path) -> str:
 
 
 def test_the_example_agent_is_corrected_by_day_and_knows_it_after_a_night(
-    runtime: Runtime, tmp_path: Path
+    runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("SLEEP_DATA_DIR", str(runtime.data_dir))
     assert agent_loop(runtime, tmp_path) == "corrected 2 of 2"
     runtime.night("acme-decks")
     assert agent_loop(runtime, tmp_path) == "corrected 0 of 2"

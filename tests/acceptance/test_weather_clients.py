@@ -36,7 +36,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
 @pytest.mark.parametrize("path", ["/v1/events", "/v1/search", "/v1/feedback"])
 def test_a_body_that_comes_byte_by_byte_is_refused_in_time(runtime: Runtime, path: str) -> None:
     with lines(runtime, MANY) as slow:
-        slow.send(head(path, 1000))
+        slow.send(head(runtime, path, 1000))
         began = time.monotonic()
         slow.send(b"[")
         slow.listen(0.2)
@@ -65,7 +65,7 @@ def test_heads_that_come_byte_by_byte_delay_nobody(runtime: Runtime) -> None:
 
 def test_clients_that_read_no_answer_lose_their_places_in_time(runtime: Runtime) -> None:
     """More than there are places, so that others are refused until these are given up."""
-    page = head("/openapi.json", 0, "GET")
+    page = head(runtime, "/openapi.json", 0, "GET")
     began = time.monotonic()
     with lines(runtime, MANY, receive_bytes=1024) as deaf:
         for _ in range(8):  # more than the buffers between us hold
@@ -104,7 +104,7 @@ def test_a_body_without_end_is_cut_off_and_costs_no_memory(runtime: Runtime, pat
     (replica,) = runtime.processes("HotPath")
     before, rounds = replica.memory_info().rss, 0
     with lines(runtime, 1) as greedy:
-        greedy.send(head(path, 2**31))
+        greedy.send(head(runtime, path, 2**31))
         while not greedy.statuses() and rounds < 5000:
             greedy.send(b" " * 2**16)
             greedy.listen(0.001)

@@ -137,7 +137,10 @@ def test_a_stuck_fsync_is_refused_in_bounded_time_and_sent_again(
 
 def capture_once(runtime: Runtime, number: int) -> httpx.Response:
     return httpx.post(
-        f"{runtime.url}/v1/events", json=[event(number, "stuck")], timeout=ACK_TIMEOUT_S + 15
+        f"{runtime.url}/v1/events",
+        json=[event(number, "stuck")],
+        timeout=ACK_TIMEOUT_S + 15,
+        auth=runtime.sign,
     )
 
 

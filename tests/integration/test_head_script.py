@@ -29,6 +29,11 @@ while [ -e "$HERE/ray.up" ]; do sleep 0.05; done
 exit 1
 """
 RUNTIME = """#!/bin/bash
+if [ "$1" = keys ]; then
+  echo "$*" >> "$HERE/keys.asked"
+  while [ -e "$HERE/no.key" ]; do sleep 0.05; done
+  exit "${KEYS_CODE:-0}"
+fi
 echo "$*" >> "$HERE/runtime.starts"
 trap 'echo drained >> "$HERE/runtime.log"; exit 0' TERM
 touch "$HERE/runtime.up"
@@ -102,6 +107,37 @@ def test_the_runtime_starts_when_ray_answers(head_of: Callable[..., Head]) -> No
     head.wait_for(lambda: len(head.starts()) == 1)
     assert (head.here / "ray.up").exists()
     assert head.starts() == ["up --address 127.0.0.1:6379 --config /etc/x.yaml"]
+
+
+def test_it_waits_for_the_first_key_before_the_runtime_starts(
+    head_of: Callable[..., Head], tmp_path: Path
+) -> None:
+    (tmp_path / "no.key").touch()
+    head = head_of(SLEEP_CONFIG="/etc/x.yaml", KEY_WAIT_S="60")
+    head.wait_for(lambda: (head.here / "keys.asked").exists())
+    assert (head.here / "keys.asked").read_text("utf-8").split() == [
+        *("keys", "wait", "--timeout", "60", "--config", "/etc/x.yaml")
+    ]
+    assert (head.starts(), head.process.poll()) == ([], None)
+    (tmp_path / "no.key").unlink()
+    head.wait_for(lambda: len(head.starts()) == 1)
+
+
+def test_asked_to_stop_while_it_waits_for_a_key_it_ends(
+    head_of: Callable[..., Head], tmp_path: Path
+) -> None:
+    (tmp_path / "no.key").touch()
+    head = head_of()
+    head.wait_for(lambda: (head.here / "keys.asked").exists())
+    head.process.send_signal(signal.SIGTERM)
+    assert head.ended()[0] == 0
+    assert not (head.here / "ray.up").exists()
+
+
+def test_without_a_key_in_time_the_container_ends(head_of: Callable[..., Head]) -> None:
+    code, said = head_of(KEYS_CODE="1").ended()
+    assert code == 1
+    assert "no key was made" in said
 
 
 def test_quotes_in_rays_command_are_read_as_a_shell_does(head_of: Callable[..., Head]) -> None:

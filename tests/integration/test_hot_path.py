@@ -501,8 +501,9 @@ def test_the_same_feedback_id_with_another_vote_is_refused(fresh: Site) -> None:
     body["ts"] = fresh.clock.now().isoformat()
     assert fresh.http.post("/v1/feedback", json=body).status_code == 202
     answer = fresh.http.post("/v1/feedback", json={**body, "helpful": False})
-    assert answer.status_code == 422
-    assert answer.json()["rejected"][0]["error"].startswith("id: was used before")
+    error = error_of(answer, 422)
+    assert (error["field"], error["reason"][:15]) == ("id", "was used before")
+    assert error["mend"].startswith("the first event stays")
 
 
 def test_feedback_without_a_verdict_is_422(learned: Site) -> None:

@@ -160,11 +160,7 @@ def problems_of_monitor(monitor: Mapping[str, Any]) -> list[str]:
         *_unknown(spec, {"jobLabel", "selector", "endpoints", "namespaceSelector"}, "spec"),
         *_missing(spec, {"selector", "endpoints"}, "spec"),
         *_unknown(spec.get("selector", {}), {"matchLabels", "matchExpressions"}, "spec.selector"),
-        *(
-            problem
-            for endpoint in spec.get("endpoints", [])
-            for problem in _unknown(endpoint, {"port", "path", "interval"}, "spec.endpoints")
-        ),
+        *(problem for endpoint in spec.get("endpoints", []) for problem in _endpoint(endpoint)),
     ]
 
 
@@ -193,6 +189,16 @@ def problems_of(document: Mapping[str, Any]) -> list[str]:
     return [
         *kubernetes_problems(document),
         *_unknown(claimed.get("requests", {}), {"storage"}, "spec.resources.requests"),
+    ]
+
+
+def _endpoint(endpoint: dict[str, Any]) -> list[str]:
+    where = "spec.endpoints"
+    authorization = endpoint.get("authorization", {})
+    return [
+        *_unknown(endpoint, {"port", "path", "interval", "authorization"}, where),
+        *_unknown(authorization, {"type", "credentials"}, f"{where}.authorization"),
+        *_unknown(authorization.get("credentials", {}), {"name", "key", "optional"}, where),
     ]
 
 

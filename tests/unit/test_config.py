@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def test_sleep_config_names_the_file_and_config_flag_wins(config: Path, tmp_path
 @pytest.mark.parametrize("key", leaf_keys())
 def test_every_setting_has_an_environment_name(key: str) -> None:
     value = dict(flatten(Settings().model_dump(mode="json")))[key]
-    text = "null" if value is None else str(value)
+    text = json.dumps(value) if value is None or isinstance(value, list) else str(value)
     loaded = load(environ={env_name(key): text})
     assert loaded.settings == Settings()
     assert loaded.provenance[key] == f"env {env_name(key)}"
@@ -135,10 +136,10 @@ def test_the_error_reads_one_line_a_problem_and_crosses_processes(config: Path) 
     [
         ("http: [", "is not YAML"),
         ("- a\n- b\n", "is not a mapping"),
-        ("data_dir: &a [*a]\n", "cannot be read"),
+        ("data_dir: &a [*a]\n", "without aliases"),
         ("data_dir: !!python/object:os.system x\n", "cannot be read"),
         ("http:\n  port: 1\nhttp:\n  port: 2\n", "is given twice"),
-        ("http: &a\n  port: *a\n", "cannot be read"),
+        ("http: &a\n  port: *a\n", "without aliases"),
     ],
 )
 def test_a_file_that_makes_no_sense_is_refused(config: Path, text: str, reason: str) -> None:
@@ -222,7 +223,7 @@ def test_the_shipped_file_explains_every_value() -> None:
 
 def test_the_json_schema_describes_every_leaf() -> None:
     schema = Settings.model_json_schema()
-    names = {n for part in schema["$defs"].values() for n in part["properties"]}
+    names = {n for part in schema["$defs"].values() for n in part.get("properties", ())}
     names |= set(schema["properties"])
     assert {key.rpartition(".")[2] for key in leaf_keys()} <= names
 

@@ -64,5 +64,5 @@ def test_a_cluster_keeps_its_stores_in_one_absolute_place_and_joins_its_ray() ->
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_nothing_listens_to_strangers_before_there_is_authentication(name: str) -> None:
+def test_nothing_listens_to_strangers_unless_it_is_told_to(name: str) -> None:
     assert load(CONFIGS / name, environ={}).settings.http.host == "127.0.0.1"

@@ -13,6 +13,7 @@ ADDRESS="${RAY_ADDRESS:-auto}"
 MAX_RESTARTS="${MAX_RESTARTS:-5}"
 RAY_READY_S="${RAY_READY_S:-120}"
 DRAIN_S="${DRAIN_S:-60}"
+KEY_WAIT_S="${KEY_WAIT_S:-3600}"
 FIRST_PAUSE_S="${FIRST_PAUSE_S:-5}"
 
 say() { echo "head: $*" >&2; }
@@ -69,6 +70,15 @@ bash -c "exec $RAY_START" &
 ray_pid=$!
 wait_for_ray || leave 1
 
+# Others reach this pod, so the runtime does not start before there is a key for them. Whoever runs
+# the cluster makes the first: kubectl exec POD -c ray-head -- sleep-runtime keys create …
+sleep-runtime keys wait --timeout "$KEY_WAIT_S" --config "$CONFIG" &
+runtime_pid=$!
+wait -n -p ended "$runtime_pid" "$ray_pid"
+status=$?
+[ "$ended" = "$runtime_pid" ] && [ "$status" -eq 0 ] || { say "no key was made, or Ray ended"; leave 1; }
+runtime_pid=""
+
 restarts=0 pause_s="$FIRST_PAUSE_S"
 while :; do
   sleep-runtime up --address "$ADDRESS" --config "$CONFIG" &
@@ -77,7 +87,16 @@ while :; do
   wait -n "$runtime_pid" "$ray_pid"
   kill -0 "$ray_pid" 2>/dev/null || { say "Ray ended"; leave 1; }
   runtime_pid=""
-  [ $((SECONDS - started)) -lt 600 ] || { restarts=0 pause_s="$FIRST_PAUSE_S"; }
+  [ $((SECONDS - started)) -lt 600 ] || { # Others reach this pod, so the runtime does not start before there is a key for them. Whoever runs
+# the cluster makes the first: kubectl exec POD -c ray-head -- sleep-runtime keys create …
+sleep-runtime keys wait --timeout "$KEY_WAIT_S" --config "$CONFIG" &
+runtime_pid=$!
+wait -n -p ended "$runtime_pid" "$ray_pid"
+status=$?
+[ "$ended" = "$runtime_pid" ] && [ "$status" -eq 0 ] || { say "no key was made, or Ray ended"; leave 1; }
+runtime_pid=""
+
+restarts=0 pause_s="$FIRST_PAUSE_S"; }
   if [ "$restarts" -ge "$MAX_RESTARTS" ]; then
     say "the runtime ended $((restarts + 1)) times: giving up"
     leave 1

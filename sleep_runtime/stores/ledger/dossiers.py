@@ -20,19 +20,19 @@ EVIDENCE_ORDER = (
 )
 # What a night reads over and over, built once: building a statement costs more than running it.
 _OF: sa.BindParameter[Any] = sa.bindparam("of")
-_NOTES_OF = (
+NOTES_OF = (
     sa.select(schema.notes)
     .select_from(rows.NEWEST_NOTES)
     .where(schema.newest.c.scope == _OF)
     .order_by(schema.newest.c.note_id)
 )
-_EVIDENCE_OF = (
+EVIDENCE_OF = (
     sa.select(schema.note_evidence)
     .join(schema.newest, schema.newest.c.note_id == schema.note_evidence.c.note_id)
     .where(schema.newest.c.scope == _OF)
     .order_by(*EVIDENCE_ORDER)
 )
-_SAID = sa.select(schema.observations).where(
+SAID = sa.select(schema.observations).where(
     schema.observations.c.id.in_(sa.bindparam("ids", expanding=True)),
     schema.observations.c.feedback_on == "",
 )
@@ -41,12 +41,12 @@ _SAID = sa.select(schema.observations).where(
 def of(tx: sa.Connection, scope: Scope) -> list[Dossier]:
     """The dossiers of exactly this scope, by note id."""
     own = {"of": str(scope)}
-    found = [rows.note(row) for row in tx.execute(_NOTES_OF, own)]
+    found = [rows.note(row) for row in tx.execute(NOTES_OF, own)]
     evidence: dict[str, list[Evidence]] = {note.id: [] for note in found}
-    for row in tx.execute(_EVIDENCE_OF, own):
+    for row in tx.execute(EVIDENCE_OF, own):
         evidence[row.note_id].append(rows.evidence(row))
-    seen = said(tx, {name for pieces in evidence.values() for name in _first_said(pieces)})
-    return [_dossier(note, evidence[note.id], seen) for note in found]
+    seen = said(tx, {name for pieces in evidence.values() for name in first_said(pieces)})
+    return [dossier(note, evidence[note.id], seen) for note in found]
 
 
 def said(tx: sa.Connection, observation_ids: set[str]) -> dict[str, Observation]:
@@ -54,18 +54,19 @@ def said(tx: sa.Connection, observation_ids: set[str]) -> dict[str, Observation]
     return {
         row.id: rows.observation(row)
         for batch in rows.batches(sorted(observation_ids))
-        for row in tx.execute(_SAID, {"ids": batch})
+        for row in tx.execute(SAID, {"ids": batch})
     }
 
 
-def _first_said(evidence: Sequence[Evidence]) -> list[str]:
+def first_said(evidence: Sequence[Evidence]) -> list[str]:
     """The first observations behind a note: however often it was said, a bounded number."""
     for_it = [item.observation_id for item in evidence if item.weight > 0]
     return list(dict.fromkeys(for_it))[:MAX_WORDINGS]
 
 
-def _dossier(note: Note, evidence: Sequence[Evidence], seen: Mapping[str, Observation]) -> Dossier:
-    first = [seen[name] for name in _first_said(evidence) if name in seen]
+def dossier(note: Note, evidence: Sequence[Evidence], seen: Mapping[str, Observation]) -> Dossier:
+    """A note with all of its evidence, and those of its first observations that were ``seen``."""
+    first = [seen[name] for name in first_said(evidence) if name in seen]
     names = {item.observation_id for item in evidence if item.weight > 0}
     return Dossier(
         note=note,

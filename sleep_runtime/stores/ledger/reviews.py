@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from sleep_runtime.consolidation.compare import pair_of
+from sleep_runtime.core.access import EVERYTHING, Rights
 from sleep_runtime.core.errors import Conflict, InvalidInput, NotFound
 from sleep_runtime.core.ids import stable_id
 from sleep_runtime.core.policy import TriggerPolicy
@@ -24,7 +25,7 @@ from sleep_runtime.core.run import Run
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.stores.ledger import opinions, rows, schedules
 from sleep_runtime.stores.ledger.schedules import Entry
-from sleep_runtime.stores.ledger.schema import reviews, under
+from sleep_runtime.stores.ledger.schema import covered, reviews, under
 
 _INSERT = insert(reviews)
 _SAVE = _INSERT.on_conflict_do_update(
@@ -34,10 +35,13 @@ _SAVE = _INSERT.on_conflict_do_update(
 
 
 def query(
-    scope: Scope | None = None, *, states: Sequence[ReviewState] | None = None
+    scope: Scope | None = None,
+    *,
+    states: Sequence[ReviewState] | None = None,
+    rights: Rights = EVERYTHING,
 ) -> sa.Select[tuple[object, ...]]:
-    """Reviews at and below a scope, oldest first."""
-    found = sa.select(reviews)
+    """Reviews at and below a scope, as far as they may be seen, oldest first."""
+    found = sa.select(reviews).where(covered(reviews.c.scope, rights))
     if scope is not None:
         found = found.where(under(reviews.c.scope, scope))
     if states is not None:
@@ -56,15 +60,20 @@ def waiting(scope: Scope) -> sa.Select[tuple[object, ...]]:
     return query().where(reviews.c.scope == str(scope), due)
 
 
+def no_such_review(review_id: str) -> NotFound:
+    """What is said of a review that is not there, and of one that may not be seen."""
+    return NotFound(
+        f"there is no review {review_id!r}",
+        field="id",
+        mend="list them: sleep-runtime review list",
+    )
+
+
 def get(tx: sa.Connection, review_id: str) -> Review:
     """The review. Raises ``NotFound``."""
     row = tx.execute(sa.select(reviews).where(reviews.c.id == review_id)).first()
     if row is None:
-        raise NotFound(
-            f"there is no review {review_id!r}",
-            field="id",
-            mend="list them: sleep-runtime review list",
-        )
+        raise no_such_review(review_id)
     return rows.review(row)
 
 
@@ -199,7 +208,7 @@ def _verdicts(review: Review, now: datetime) -> list[RememberedVerdict]:
             right=pair.right,
             verdict=verdict,
             by=review.by,
-            reason=f"{review.by} decided: {review.decision}",
+            reason=f"a person decided: {review.decision}",
             at=now,
         )
         for pair in pairs

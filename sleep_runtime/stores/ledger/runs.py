@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from sleep_runtime.consolidation.triggers import plan_due
+from sleep_runtime.core.access import EVERYTHING, Rights
 from sleep_runtime.core.errors import NotFound, StoreError
 from sleep_runtime.core.ids import stable_id
 from sleep_runtime.core.observation import Observation, Usage
@@ -34,7 +35,7 @@ from sleep_runtime.stores.ledger import (
     spending,
 )
 from sleep_runtime.stores.ledger.schedules import Entry
-from sleep_runtime.stores.ledger.schema import cursors, pins, proposals, runs
+from sleep_runtime.stores.ledger.schema import covered, cursors, pins, proposals, runs
 
 _LEAST_COOLDOWN_S = 1.0
 _ORDER = (
@@ -63,9 +64,10 @@ _MOVE_CURSORS = _NEW_CURSORS.on_conflict_do_update(
 )
 
 
-def find(tx: sa.Connection, run_id: str) -> Run | None:
-    """The run, or None."""
-    row = tx.execute(_FIND, {"run": run_id}).first()
+def find(tx: sa.Connection, run_id: str, rights: Rights = EVERYTHING) -> Run | None:
+    """The run; None when there is none, or none that may be seen."""
+    named = _FIND if rights.within is None else _FIND.where(covered(runs.c.scope, rights))
+    row = tx.execute(named, {"run": run_id}).first()
     return rows.run(row) if row else None
 
 
@@ -73,8 +75,13 @@ def get(tx: sa.Connection, run_id: str) -> Run:
     """The run. Raises ``NotFound``."""
     run = find(tx, run_id)
     if run is None:
-        raise NotFound(f"there is no run {run_id!r}", field="run")
+        raise no_such_run(run_id)
     return run
+
+
+def no_such_run(run_id: str) -> NotFound:
+    """What is said of a run that is not there, and of one that may not be seen."""
+    return NotFound(f"there is no run {run_id!r}", field="id", mend="list them first")
 
 
 def held(tx: sa.Connection, lease: Lease, run_id: str) -> Run:

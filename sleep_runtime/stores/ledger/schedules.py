@@ -19,13 +19,15 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from sleep_runtime.consolidation.triggers import plan_due
+from sleep_runtime.core.access import EVERYTHING as ALL_OF_IT
+from sleep_runtime.core.access import Rights
 from sleep_runtime.core.journal import ScopeHead
 from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.policy import TriggerPolicy
 from sleep_runtime.core.run import Run, RunState, Schedule, Trigger
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.stores.ledger import rows
-from sleep_runtime.stores.ledger.schema import newest, runs, schedules, under
+from sleep_runtime.stores.ledger.schema import covered, newest, runs, schedules, under
 
 EVERYTHING = "*"
 UNFINISHED = tuple(state.value for state in RunState if not state.terminal)
@@ -158,7 +160,12 @@ _ORG = sa.func.substr(schedules.c.scope, 1, sa.func.instr(schedules.c.scope.conc
 
 
 def due(
-    now: datetime, *, limit: int, least: int = 1, without: Collection[Scope] = ()
+    now: datetime,
+    *,
+    limit: int,
+    least: int = 1,
+    without: Collection[Scope] = (),
+    rights: Rights = ALL_OF_IT,
 ) -> sa.Select[Any]:
     """What is due, fairly over organisations: one range of ``ix_schedules_due_at``, ranked."""
     table = schedules
@@ -167,7 +174,7 @@ def due(
         table.c.scope,
         table.c.due_at,
         sa.func.row_number().over(partition_by=_ORG, order_by=by_age).label("place"),
-    ).where(table.c.due_at <= now)
+    ).where(table.c.due_at <= now, covered(table.c.scope, rights))
     if without:
         wanted = wanted.where(_ORG.not_in(sorted(str(org) for org in without)))
     placed = wanted.subquery("placed")

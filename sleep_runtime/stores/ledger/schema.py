@@ -15,7 +15,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
+from sleep_runtime.core.access import Rights
 from sleep_runtime.core.ids import canonical_json
+from sleep_runtime.core.note import ONCE_IN_FORCE
 from sleep_runtime.core.scope import Scope, Tier
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -391,6 +393,38 @@ def under(column: sa.ColumnElement[str], scope: Scope) -> sa.ColumnElement[bool]
     """``column`` is this scope or lies below it: one index probe and one index range."""
     path = str(scope)
     return sa.or_(column == path, sa.and_(column >= f"{path}/", column < f"{path}0"))
+
+
+def covered(column: sa.ColumnElement[str], rights: Rights) -> sa.ColumnElement[bool]:
+    """Everything of the scope in ``column`` may be seen; true for the rights to everything."""
+    if rights.within is None:
+        return sa.true()
+    return sa.or_(sa.false(), *(under(column, scope) for scope in rights.within))
+
+
+def shown(
+    scope: sa.ColumnElement[str], status: sa.ColumnElement[str], rights: Rights
+) -> sa.ColumnElement[bool]:
+    """A note of this scope and status may be read: it is covered, or in force above."""
+    if rights.within is None:
+        return sa.true()
+    in_force = status.in_([one.value for one in ONCE_IN_FORCE])
+    above = sa.and_(scope.in_([str(one) for one in rights.above]), in_force)
+    return sa.or_(covered(scope, rights), above)
+
+
+def note_columns(rights: Rights) -> list[sa.ColumnElement[Any]]:
+    """The columns of ``notes``: bare, as ``Note.bare``, where only the lesson may be read."""
+    if rights.within is None:
+        return list(notes.c)
+    whole = covered(notes.c.scope, rights)
+    bare: dict[str, Any] = {"evidence": [], "reason": "", "superseded_by": ""}
+    return [
+        sa.case((whole, c), else_=sa.literal(bare[c.name], c.type)).label(c.name)
+        if c.name in bare
+        else c
+        for c in notes.c
+    ]
 
 
 def observed_below(scope: Scope) -> sa.ColumnElement[bool]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from sleep_runtime.core.access import EVERYTHING, Rights
 from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.pool import Backlog
 from sleep_runtime.core.ports import Pending
@@ -18,7 +19,7 @@ from sleep_runtime.core.review import ReviewState
 from sleep_runtime.core.scope import Scope, Tier
 from sleep_runtime.stores.ledger import meta, schema
 from sleep_runtime.stores.ledger.schedules import NOT_IDLE, UNFINISHED
-from sleep_runtime.stores.ledger.schema import under
+from sleep_runtime.stores.ledger.schema import covered, under
 
 _COUNTED = {
     "observations": schema.observations,
@@ -40,21 +41,23 @@ _OF_A_NOTE = (schema.note_evidence, schema.note_vectors, schema.outbox)
 _OF_A_RUN = (schema.pins, schema.proposals)
 
 
-def counts(tx: sa.Connection, within: Scope | None) -> dict[str, int]:
+def counts(tx: sa.Connection, within: Scope | None, rights: Rights = EVERYTHING) -> dict[str, int]:
     """Rows by noun, and notes by status as ``notes.<status>``, zeros included."""
+
+    def narrowed(query: sa.Select[Any], table: sa.Table) -> sa.Select[Any]:
+        return _narrowed(query.select_from(table), table, within, rights)
+
     counted = {
-        noun: tx.execute(_narrowed(sa.select(sa.func.count()), table, within)).scalar_one()
+        noun: tx.execute(narrowed(sa.select(sa.func.count()), table)).scalar_one()
         for noun, table in _COUNTED.items()
     }
     status = schema.newest.c.status
-    by_status = _narrowed(sa.select(status, sa.func.count().label("number")), schema.newest, within)
+    by_status = narrowed(sa.select(status, sa.func.count().label("number")), schema.newest)
     found = {row.status: row.number for row in tx.execute(by_status.group_by(status))}
     open_reviews = sa.select(sa.func.count()).where(
         schema.reviews.c.state == ReviewState.OPEN.value
     )
-    counted["reviews.open"] = tx.execute(
-        _narrowed(open_reviews, schema.reviews, within)
-    ).scalar_one()
+    counted["reviews.open"] = tx.execute(narrowed(open_reviews, schema.reviews)).scalar_one()
     return counted | {f"notes.{s.value}": found.get(s.value, 0) for s in NoteStatus}
 
 
@@ -70,18 +73,24 @@ def due(tx: sa.Connection, now: datetime, without: Collection[Scope]) -> Backlog
     return Backlog(scopes=int(found.scopes), tokens=int(found.tokens))
 
 
-def _narrowed(query: sa.Select[Any], table: sa.Table, within: Scope | None) -> sa.Select[Any]:
-    """The query over the table's rows that belong to ``within`` and below; all when it is None."""
-    query = query.select_from(table)
-    if within is None:
+def _narrowed(
+    query: sa.Select[Any], table: sa.Table, within: Scope | None, rights: Rights
+) -> sa.Select[Any]:
+    """The query over the rows that belong to ``within`` and below, as far as they may be seen."""
+    if within is None and rights.within is None:
         return query
+
+    def belongs(scope: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+        here = sa.true() if within is None else under(scope, within)
+        return sa.and_(here, covered(scope, rights))
+
     if table in _OF_A_NOTE:
-        owned = sa.select(schema.newest.c.note_id).where(under(schema.newest.c.scope, within))
+        owned = sa.select(schema.newest.c.note_id).where(belongs(schema.newest.c.scope))
         return query.where(table.c.note_id.in_(owned))
     if table in _OF_A_RUN:
-        owned = sa.select(schema.runs.c.id).where(under(schema.runs.c.scope, within))
+        owned = sa.select(schema.runs.c.id).where(belongs(schema.runs.c.scope))
         return query.where(table.c.run_id.in_(owned))
-    return query.where(under(table.c.scope, within))
+    return query.where(belongs(table.c.scope))
 
 
 _SCHEDULE = schema.schedules.c
@@ -102,9 +111,9 @@ _SUMS = (
 )
 
 
-def pending(tx: sa.Connection, scope: Scope | None) -> Pending:
+def pending(tx: sa.Connection, scope: Scope | None, rights: Rights = EVERYTHING) -> Pending:
     """What is pending at this scope and those below, or everywhere."""
-    summed = sa.select(*_SUMS).where(NOT_IDLE)
+    summed = sa.select(*_SUMS).where(NOT_IDLE, covered(_SCHEDULE.scope, rights))
     if scope is not None:
         summed = summed.where(under(_SCHEDULE.scope, scope))
     return Pending(**tx.execute(summed).one()._asdict())
