@@ -13,6 +13,7 @@ from sleep_runtime.core.errors import StoreError
 from sleep_runtime.core.ports import LedgerReader
 
 FORGOTTEN_WITHIN_S = 5.0
+THREAD = "forgetter"
 
 
 class Forgetter:
@@ -33,7 +34,7 @@ class Forgetter:
         self._every_s = every_s
         self._seen = ledger.forgotten()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="forgetter", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name=THREAD, daemon=True)
         self._thread.start()
 
     def look(self) -> bool:
