@@ -45,7 +45,7 @@ NEEDS: dict[tuple[str, str], Need] = {
     ("POST", "/v1/runs"): _CURATE,
     ("POST", "/v1/runs/{run_id}/undo"): _CURATE,
     ("POST", "/v1/reviews/{review_id}"): _CURATE,
-    ("DELETE", "/v1/subjects/{scope:path}"): _ADMIN,
+    ("DELETE", "/v1/subjects/{scope}"): _ADMIN,
     ("GET", "/v1/erasures"): _ADMIN,
     ("GET", "/v1/erasures/{erasure_id}"): _ADMIN,
     ("GET", "/v1/pool"): _WATCH,
@@ -73,7 +73,7 @@ def admit(caller: Caller, method: str, path: str) -> None:
 
 def admitted(request: Request) -> None:
     """``admit`` as a dependency of every endpoint behind the framework."""
-    admit(caller_of(request), request.method, request.scope["route"].path)
+    admit(caller_of(request), request.method, request.scope["route"].path_format)
 
 
 def rights_at(caller: Caller, role: AccessRole, scope: Scope | None) -> Rights:
