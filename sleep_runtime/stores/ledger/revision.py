@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from sleep_runtime.core.errors import StoreError, StoreTooNew
 from sleep_runtime.stores.sqlite import store_errors
+from sleep_runtime.telemetry.failpoint import failpoint
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -68,7 +69,15 @@ def upgrade(tx: sa.Connection, revision: str) -> None:
     with _migrating:
         config = _config()
         config.attributes["connection"] = tx
-        command.upgrade(config, revision)
+        sa.event.listen(tx, "before_cursor_execute", _before_statement)
+        try:
+            command.upgrade(config, revision)
+        finally:
+            sa.event.remove(tx, "before_cursor_execute", _before_statement)
+
+
+def _before_statement(*_: object) -> None:
+    failpoint("ledger.migration.statement")
 
 
 def known_revisions() -> set[str]:
