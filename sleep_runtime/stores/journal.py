@@ -39,7 +39,6 @@ from sleep_runtime.stores.sqlite import (
     store_errors,
 )
 from sleep_runtime.telemetry.clock import SystemClock
-from sleep_runtime.telemetry.failpoint import failpoint
 
 SCHEMA_VERSION = 1
 ANSWER_TIMEOUT_S = 30.0
@@ -319,9 +318,7 @@ def _open_schema(connection: sqlite3.Connection, path: Path) -> int:
         if version < SCHEMA_VERSION:
             connection.execute("BEGIN IMMEDIATE")
             for statement in _SCHEMA:
-                failpoint("journal.schema.statement")
                 connection.execute(statement)
-            failpoint("journal.schema.statement")
             connection.execute("COMMIT")
         return int(connection.execute(_LAST_SEQ).fetchone()[0])
 

@@ -13,7 +13,6 @@ import sqlalchemy as sa
 
 from sleep_runtime.core.errors import StoreError, StoreTooNew
 from sleep_runtime.stores.sqlite import store_errors
-from sleep_runtime.telemetry.failpoint import failpoint
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -69,15 +68,7 @@ def upgrade(tx: sa.Connection, revision: str) -> None:
     with _migrating:
         config = _config()
         config.attributes["connection"] = tx
-        sa.event.listen(tx, "before_cursor_execute", _before_statement)
-        try:
-            command.upgrade(config, revision)
-        finally:
-            sa.event.remove(tx, "before_cursor_execute", _before_statement)
-
-
-def _before_statement(*_: object) -> None:
-    failpoint("ledger.migration.statement")
+        command.upgrade(config, revision)
 
 
 def known_revisions() -> set[str]:
