@@ -78,10 +78,6 @@ class LogEvent(StrEnum):
     ENGINE_NO_SLEEP = "engine.no_sleep", "the engine cannot give its memory back and stay"
     ENGINE_RETRIED = "engine.retried", "a call to the model is repeated"
 
-    # backups
-    BACKUP_MADE = "backup.made", "a backup is whole, on the disk and registered"
-    BACKUP_RESTORED = "backup.restored", "an empty data directory holds what a backup held"
-
     # the index
     PROJECTED = "index.projected", "outbox marks were applied to the index and cleared"
     PROJECT_FAILED = "index.project_failed", "marks stay for the next attempt"

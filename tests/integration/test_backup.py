@@ -23,7 +23,7 @@ from daylight import ADJUSTED, ANA, BEN, ORG, PORT, REPORTED, World, capture, ev
 from sleep_runtime.core.errors import StoreBusy, StoreError, StoreFull, StoreTooNew
 from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.run import RunState
-from sleep_runtime.stores.backup import back_up, registered, restore, verify
+from sleep_runtime.stores.backup import back_up, partial_of, registered, restore, verify
 from sleep_runtime.stores.backup import make as making
 from sleep_runtime.stores.backup.manifest import MANIFEST, manifest_digest
 from sleep_runtime.stores.backup.register import LOCK
@@ -260,8 +260,10 @@ def test_a_backup_that_died_is_none_and_the_next_one_clears_it_away(
     to = tmp_path / "to"
     _dies_at(point, "backup", paths.path, to)
     assert not to.exists()
-    left = tmp_path / ".to.partial"
-    assert left.exists()
+    (known,) = registered(paths)
+    left = partial_of(known.path)
+    assert left.exists(), "the list says where a copy may have been left"
+    assert bool(known.digest) is (point == "backup.sealed")
     if point == "backup.copied":
         with pytest.raises(StoreError, match=r"is no backup.*has finished"):
             restore(left, DataDir(tmp_path / "there"))
@@ -277,6 +279,7 @@ def test_a_backup_that_raised_leaves_nothing(
     with pytest.raises(FailpointHit):
         back_up(paths, tmp_path / "to")
     assert [each.name for each in tmp_path.iterdir()] == ["data"]
+    assert registered(paths) == ()
 
 
 # ---------------------------------------------------------------------------- checking

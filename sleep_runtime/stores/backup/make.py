@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from sleep_runtime import __version__
@@ -30,19 +31,15 @@ from sleep_runtime.stores.backup.manifest import (
     Manifest,
     manifest_digest,
 )
-from sleep_runtime.stores.backup.register import LOCK, Registered, register
+from sleep_runtime.stores.backup.register import LOCK, Registered, forget, partial_of, register
 from sleep_runtime.stores.datadir import DataDir, sync_directory, write_atomically
 from sleep_runtime.stores.sqlite import connect_reader, store_errors
 from sleep_runtime.telemetry.clock import SystemClock
-from sleep_runtime.telemetry.events import LogEvent
 from sleep_runtime.telemetry.failpoint import failpoint
-from sleep_runtime.telemetry.log import get_logger
 
 STEP_PAGES = 256
 SYNC_STEPS = 16
 MAX_PAUSE_S = 0.25
-
-log = get_logger(__name__)
 
 Pause = Callable[[float], object]
 
@@ -62,22 +59,31 @@ def back_up(
     to = Path(to).expanduser().absolute()
     _check_source(paths)
     _check_target(paths, to)
-    with paths.lock(LOCK), _scratch(to) as scratch:
+    made_at = (clock or SystemClock()).now()
+    with paths.lock(LOCK), _scratch(to) as scratch, _known(paths, to, made_at):
         _check_room(paths, scratch)
         for name in _databases(paths):
             _copy(paths.path / name, scratch / name, pause or threading.Event().wait)
         failpoint("backup.copied")
-        manifest = _seal(scratch, clock or SystemClock())
-        failpoint("backup.sealed")
-        # Registered first: what dies in between leaves an entry without a backup, which is
-        # harmless, and never a backup that nobody knows of.
+        manifest = seal(scratch, made_at=made_at)
         digest = manifest_digest(scratch)
-        register(paths, Registered(path=to, made_at=manifest.made_at, digest=digest))
+        register(paths, Registered(path=to, made_at=made_at, digest=digest))
+        failpoint("backup.sealed")
         with store_errors(to):
             scratch.rename(to)
             sync_directory(to.parent)
-    log.info(LogEvent.BACKUP_MADE, to=str(to), events=manifest.journal.events, digest=digest)
     return manifest
+
+
+@contextmanager
+def _known(paths: DataDir, to: Path, made_at: datetime) -> Iterator[None]:
+    """Have it on the list before its first byte, so that no copy is ever left unknown."""
+    register(paths, Registered(path=to, made_at=made_at, digest=""))
+    try:
+        yield
+    except BaseException:
+        forget(paths, to)
+        raise
 
 
 def _check_source(paths: DataDir) -> None:
@@ -111,7 +117,7 @@ def _scratch(to: Path) -> Iterator[Path]:
 
     What a process that died left there is removed: its lock died with it.
     """
-    scratch = to.with_name(f".{to.name}.partial")
+    scratch = partial_of(to)
     with store_errors(scratch):
         scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)
@@ -197,8 +203,12 @@ class _Pace:
         self._began = time.monotonic()
 
 
-def _seal(scratch: Path, clock: Clock) -> Manifest:
-    """Say what the copies hold, check that they belong together, and write the manifest."""
+def seal(scratch: Path, *, made_at: datetime) -> Manifest:
+    """Say what the copies in a directory hold, and write that as its manifest.
+
+    The files are closed and on the disk. Raises ``StoreError`` when one is damaged, or when the
+    ledger relies on more than the journal holds.
+    """
     files = {name: file_facts(scratch / name) for name in DATABASES if (scratch / name).exists()}
     ledger = ledger_facts(scratch / LEDGER, files[LEDGER].schema_version)
     journal = journal_facts(scratch / JOURNAL, files[JOURNAL].schema_version)
@@ -210,7 +220,7 @@ def _seal(scratch: Path, clock: Clock) -> Manifest:
             mend="the two are not of one runtime: nothing was written",
         )
     manifest = Manifest(
-        version=__version__, made_at=clock.now(), files=files, ledger=ledger, journal=journal
+        version=__version__, made_at=made_at, files=files, ledger=ledger, journal=journal
     )
     with store_errors(scratch):
         write_atomically(scratch / MANIFEST, manifest.model_dump_json(indent=2))

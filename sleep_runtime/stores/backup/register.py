@@ -23,7 +23,8 @@ FILE = "backups.json"
 class Registered(BaseModel):
     """Where a backup lies, when it was made, and the SHA-256 of its manifest.
 
-    It may not be there any more, or not be mounted, or never have become whole.
+    It may not be there any more, or not be mounted. ``digest`` is empty for one that was begun and
+    did not end: what was copied lies in ``partial_of(path)``, if its process was killed.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,6 +36,11 @@ class Registered(BaseModel):
 
 class _Register(BaseModel):
     backups: tuple[Registered, ...] = ()
+
+
+def partial_of(path: Path) -> Path:
+    """Where a backup lies until it is whole. Whoever erases removes what a dead one left there."""
+    return path.with_name(f".{path.name}.partial")
 
 
 def registered(paths: DataDir) -> tuple[Registered, ...]:
@@ -57,7 +63,16 @@ def registered(paths: DataDir) -> tuple[Registered, ...]:
 def register(paths: DataDir, backup: Registered) -> None:
     """Add a backup, or what changed of one; there is one entry a path. Hold ``LOCK``."""
     others = [known for known in registered(paths) if known.path != backup.path]
-    made = sorted([*others, backup], key=lambda one: (one.made_at, str(one.path)))
+    _write(paths, [*others, backup])
+
+
+def forget(paths: DataDir, path: Path) -> None:
+    """Take a backup that is gone, or never came to be, off the list. Hold ``LOCK``."""
+    _write(paths, [known for known in registered(paths) if known.path != path])
+
+
+def _write(paths: DataDir, backups: list[Registered]) -> None:
+    made = sorted(backups, key=lambda one: (one.made_at, str(one.path)))
     file = paths.path / FILE
     with store_errors(file):
         write_atomically(file, _Register(backups=tuple(made)).model_dump_json(indent=2))

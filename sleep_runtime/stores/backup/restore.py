@@ -13,15 +13,11 @@ from sleep_runtime.stores.backup.register import LOCK, Registered, register
 from sleep_runtime.stores.backup.verify import check_bytes, check_contents, is_compared, verify
 from sleep_runtime.stores.datadir import DataDir, sync_directory
 from sleep_runtime.stores.sqlite import store_errors
-from sleep_runtime.telemetry.events import LogEvent
 from sleep_runtime.telemetry.failpoint import failpoint
-from sleep_runtime.telemetry.log import get_logger
 
 _BLOCK = 1 << 20
 # An empty file system has the one; the locks say nothing of what is in a directory.
 _NOTHING = {"lost+found", "runtime.lock", f"{LOCK}.lock"}
-
-log = get_logger(__name__)
 
 AfterRestore = Callable[[DataDir], None]
 """What has to happen to restored data before anybody reads it. Owns the directory meanwhile."""
@@ -62,7 +58,6 @@ def restore(source: Path, paths: DataDir, *, after: Sequence[AfterRestore] = ())
             step(unfinished)
         failpoint("restore.checked")
         unfinished.end_restoring()
-    log.info(LogEvent.BACKUP_RESTORED, source=str(source), events=manifest.journal.events)
     return Restored(manifest, ledger_compared=is_compared(manifest))
 
 
