@@ -109,6 +109,9 @@ def test_the_night_that_the_backup_caught_ends_as_it_ended_there(twin: Twin) -> 
 def test_the_backup_is_known_and_can_be_checked(twin: Twin, tmp_path: Path) -> None:
     listed = json.loads((twin.first.data_dir / "backups.json").read_text())["backups"]
     assert "made" in [Path(one["path"]).name for one in listed]
+    for runtime, deed in ((twin.first, "backed_up"), (twin.runtime, "restored")):
+        entries = json.loads(runtime.cli("audit", "list", "--json").stdout)["entries"]
+        assert deed in [entry["deed"] for entry in entries]
     carried = twin.runtime.data_dir.parent / "carried"
     done = twin.runtime.cli("backup", "verify", str(carried), "--json")
     assert done.returncode == 0, done.stderr

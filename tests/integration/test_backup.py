@@ -20,9 +20,11 @@ import pytest
 from backups import everything, lived_in, opened
 from daylight import ADJUSTED, ANA, BEN, ORG, PORT, REPORTED, World, capture, event
 
+from sleep_runtime.core.audit import Deed
 from sleep_runtime.core.errors import StoreBusy, StoreError, StoreFull, StoreTooNew
 from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.run import RunState
+from sleep_runtime.stores.audit import AuditFile
 from sleep_runtime.stores.backup import back_up, partial_of, registered, restore, verify
 from sleep_runtime.stores.backup import make as making
 from sleep_runtime.stores.backup.manifest import MANIFEST, manifest_digest
@@ -180,6 +182,22 @@ def test_other_databases_of_the_directory_come_along(paths: DataDir, tmp_path: P
         assert access.execute("SELECT id FROM keys").fetchall() == [("k1",)]
 
 
+def test_the_audit_log_comes_along_up_to_its_last_whole_line(
+    paths: DataDir, tmp_path: Path
+) -> None:
+    audit = AuditFile(paths.audit_path)
+    for number in range(50):
+        audit.record("ana", Deed.RUN_REQUESTED, scope="acme", detail={"n": number})
+    with paths.audit_path.open("ab") as file:
+        file.write(b'{"half a line')
+    back_up(paths, tmp_path / "to", pause=_nowait)
+    restore(tmp_path / "to", DataDir(tmp_path / "there"))
+    there = AuditFile(DataDir(tmp_path / "there").audit_path)
+    assert there.verify().entries == 50
+    there.record("ana", Deed.RUN_REQUESTED, scope="acme")
+    assert there.verify().entries == 51
+
+
 def test_a_directory_that_holds_something_is_never_written_to(
     paths: DataDir, tmp_path: Path
 ) -> None:
@@ -234,6 +252,7 @@ def test_a_damaged_database_is_no_backup(paths: DataDir, tmp_path: Path) -> None
 _DIE = """
 import sys
 from pathlib import Path
+from sleep_runtime.stores.audit import AuditFile
 from sleep_runtime.stores.backup import back_up, restore
 from sleep_runtime.stores.datadir import DataDir
 if sys.argv[1] == "backup":

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from sleep_runtime.core.errors import StoreError
-from sleep_runtime.stores.backup.manifest import FileFacts, JournalFacts, LedgerFacts
+from sleep_runtime.stores.backup.manifest import LOGS, FileFacts, JournalFacts, LedgerFacts
 from sleep_runtime.stores.journal import SCHEMA_VERSION, SqliteJournalReader
 from sleep_runtime.stores.ledger import SqliteLedgerReader
 from sleep_runtime.stores.ledger.revision import HEAD, known_revisions, too_new
@@ -27,7 +27,9 @@ def sha256_of(path: Path) -> str:
 
 
 def file_facts(path: Path) -> FileFacts:
-    """Size, hash and schema version of a closed SQLite file. Raises ``StoreError`` if damaged."""
+    """Size, hash and schema version of a closed file. Raises ``StoreError`` if it is damaged."""
+    if path.name in LOGS:
+        return FileFacts(bytes=path.stat().st_size, sha256=sha256_of(path), schema_version="")
     with closing(connect_reader(path)) as connection, store_errors(path):
         (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if said != "ok":

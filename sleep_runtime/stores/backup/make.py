@@ -26,6 +26,7 @@ from sleep_runtime.stores.backup.manifest import (
     DATABASES,
     JOURNAL,
     LEDGER,
+    LOGS,
     MANIFEST,
     REQUIRED,
     Manifest,
@@ -40,6 +41,7 @@ from sleep_runtime.telemetry.failpoint import failpoint
 STEP_PAGES = 256
 SYNC_STEPS = 16
 MAX_PAUSE_S = 0.25
+_BLOCK = 1 << 20
 
 Pause = Callable[[float], object]
 
@@ -62,8 +64,9 @@ def back_up(
     made_at = (clock or SystemClock()).now()
     with paths.lock(LOCK), _scratch(to) as scratch, _known(paths, to, made_at):
         _check_room(paths, scratch)
-        for name in _databases(paths):
-            _copy(paths.path / name, scratch / name, pause or threading.Event().wait)
+        for name in _there(paths.path):
+            copy = _copy_log if name in LOGS else _copy
+            copy(paths.path / name, scratch / name, pause or threading.Event().wait)
         failpoint("backup.copied")
         manifest = seal(scratch, made_at=made_at)
         digest = manifest_digest(scratch)
@@ -140,8 +143,8 @@ def _scratch(to: Path) -> Iterator[Path]:
         os.close(handle)
 
 
-def _databases(paths: DataDir) -> list[str]:
-    return [name for name in DATABASES if (paths.path / name).exists()]
+def _there(directory: Path) -> list[str]:
+    return [name for name in (*DATABASES, *LOGS) if (directory / name).exists()]
 
 
 def _check_room(paths: DataDir, scratch: Path) -> None:
@@ -149,7 +152,7 @@ def _check_room(paths: DataDir, scratch: Path) -> None:
     with store_errors(scratch):
         wanted = sum(
             each.stat().st_size
-            for name in _databases(paths)
+            for name in _there(paths.path)
             for each in (paths.path / name, paths.path / f"{name}-wal")
             if each.exists()
         )
@@ -182,6 +185,25 @@ def _copy(source: Path, target: Path, pause: Pause) -> None:
         os.close(handle)
 
 
+def _copy_log(source: Path, target: Path, pause: Pause) -> None:
+    """Copy the whole lines that a file has now; one that is being written is left out."""
+    with store_errors(target), source.open("rb") as log:
+        left = os.fstat(log.fileno()).st_size
+        handle = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "r+b") as copy:
+            pace = _Pace(handle, pause)
+            whole = 0
+            while block := log.read(min(left, _BLOCK)):
+                if b"\n" in block:
+                    whole = copy.tell() + block.rindex(b"\n") + 1
+                copy.write(block)
+                left -= len(block)
+                pace(0, left, 0)
+            copy.truncate(whole)
+            copy.flush()
+            os.fsync(handle)
+
+
 class _Pace:
     """Between two steps: lets others have the processor and the disk.
 
@@ -209,7 +231,7 @@ def seal(scratch: Path, *, made_at: datetime) -> Manifest:
     The files are closed and on the disk. Raises ``StoreError`` when one is damaged, or when the
     ledger relies on more than the journal holds.
     """
-    files = {name: file_facts(scratch / name) for name in DATABASES if (scratch / name).exists()}
+    files = {name: file_facts(scratch / name) for name in _there(scratch)}
     ledger = ledger_facts(scratch / LEDGER, files[LEDGER].schema_version)
     journal = journal_facts(scratch / JOURNAL, files[JOURNAL].schema_version)
     if ledger is not None and ledger.furthest > journal.last_seq:

@@ -17,13 +17,18 @@ LEDGER, JOURNAL = "ledger.sqlite", "journal.sqlite"
 
 # In the order in which they are copied: what relies on another file stands before it. The ledger
 # holds positions of the journal, so the journal's copy has to be the newer one of the two.
-DATABASES = (LEDGER, JOURNAL, "access.sqlite", "audit.sqlite")
+DATABASES = (LEDGER, JOURNAL, "access.sqlite")
+# Files that are only ever appended to, a line at a time.
+LOGS = ("audit.ndjson",)
 REQUIRED = (LEDGER, JOURNAL)
 _MOST_BYTES = 1 << 20
 
 
 class FileFacts(BaseModel):
-    """One file of a backup: its size, the SHA-256 of its bytes, and its schema's version."""
+    """One file of a backup: its size, the SHA-256 of its bytes, and its schema's version.
+
+    A file that is no database has no version.
+    """
 
     model_config = ConfigDict(frozen=True)
 
