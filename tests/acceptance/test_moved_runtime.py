@@ -178,7 +178,8 @@ class Searching:
         )
 
     def _work(self) -> None:
-        with httpx.Client(base_url=self._runtime.url, timeout=30) as http:
+        runtime = self._runtime
+        with httpx.Client(base_url=runtime.url, timeout=30, auth=runtime.sign) as http:
             while not self._over.is_set() and not self.wrong:
                 note = self._wanted[self.answers % len(self._wanted)]
                 asked = {"scope": note["scope"], "query": note["statement"], "k": 5}
