@@ -18,8 +18,10 @@ from pathlib import Path
 
 import pytest
 from backups import everything, lived_in, opened
-from daylight import ADJUSTED, ANA, BEN, ORG, PORT, REPORTED, World, capture, event
+from daylight import ADJUSTED, ANA, BEN, ORG, PORT, REPORTED, World, capture, event, settings
 
+from sleep_runtime.compose.access import prepare_keys
+from sleep_runtime.compose.restoring import AFTER_RESTORE
 from sleep_runtime.core.audit import Deed
 from sleep_runtime.core.errors import StoreBusy, StoreError, StoreFull, StoreTooNew
 from sleep_runtime.core.note import NoteStatus
@@ -31,6 +33,7 @@ from sleep_runtime.stores.backup.manifest import MANIFEST, manifest_digest
 from sleep_runtime.stores.backup.register import LOCK
 from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.journal import SqliteJournalReader
+from sleep_runtime.stores.keys import KeyStore
 from sleep_runtime.stores.ledger import SqliteLedgerReader
 from sleep_runtime.telemetry.failpoint import FailpointHit, arm
 from sleep_runtime.testing.clock import ManualClock
@@ -547,6 +550,21 @@ def test_what_has_to_happen_after_a_restore_happens_before_anybody_reads(
     there.ensure()
     assert seen == [4, 4]
     assert [one.path for one in registered(there)] == [tmp_path / "to"]
+
+
+def test_a_restored_machine_makes_a_key_of_its_own(paths: DataDir, tmp_path: Path) -> None:
+    now = ManualClock().now()
+    prepare_keys(settings(paths.path), now)
+    (old,) = KeyStore(paths.access_path).all()
+    back_up(paths, tmp_path / "to")
+    there = DataDir(tmp_path / "there")
+    restore(tmp_path / "to", there, after=AFTER_RESTORE)
+    assert not there.local_key_file.exists()
+    prepare_keys(settings(there.path), now)
+    (new,) = KeyStore(there.access_path).all()
+    assert new.local
+    assert new.id != old.id
+    assert there.local_key_file.exists()
 
 
 def test_a_damaged_register_is_said(paths: DataDir, tmp_path: Path) -> None:
