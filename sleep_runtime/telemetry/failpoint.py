@@ -40,6 +40,10 @@ NAMES: dict[str, str] = {
     "projector.cleared": "the marks are cleared, the run is not marked projected",
     "run.committed.after": "the run is over, the lease still held",
     "index.rebuild.filled": "the new generation is full, readers use the old one",
+    "backup.copied": "the databases are copied, nothing says so",
+    "backup.sealed": "the manifest is written, the backup still has its hidden name",
+    "restore.copied": "one database is restored, the directory still says that it is unfinished",
+    "restore.checked": "everything is restored and checked, the directory does not say so yet",
 }
 
 
