@@ -90,6 +90,7 @@ class CaptureEndpoint:
         self.limit = Limit(parts.limits.max_body_bytes, _SMALLER_BATCHES)
 
     async def __call__(self, caller: Caller, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:
+        caller.anywhere(AccessRole.CAPTURE)
         answer = await append(
             self._parts,
             caller,
