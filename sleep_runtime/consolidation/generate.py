@@ -15,9 +15,10 @@ from typing import NamedTuple
 from sleep_runtime.consolidation.facets import Facet, named_in
 from sleep_runtime.consolidation.ground import Observed, observe
 from sleep_runtime.consolidation.injected import injected, own_words
+from sleep_runtime.consolidation.quoted import Foreign
 from sleep_runtime.consolidation.words import normalise, sentences
 from sleep_runtime.core.event import EventKind, Role, StoredEvent, Trust, heard_as
-from sleep_runtime.core.fence import CLOSE, OPEN, strip_fenced
+from sleep_runtime.core.fence import inside_fences, strip_fenced
 from sleep_runtime.core.ids import canonical_json, digest, stable_id
 from sleep_runtime.core.observation import (
     Claim,
@@ -29,13 +30,14 @@ from sleep_runtime.core.observation import (
 )
 from sleep_runtime.core.policy import GeneratePolicy
 
-__all__ = ["Observed", "Prepared", "observe", "prepare", "session_key"]
+__all__ = ["LOOK_BACK", "Observed", "Prepared", "observe", "prepare", "session_key"]
 
 # Tool turns are context for a correction, not a source: a glance at them is enough.
 MAX_TOOL_CHARS = 600
+LOOK_BACK = 200
+"""So many turns before a part are looked through for what was recalled or read there."""
 _ECHO_WORDS = 4
 _CUT = "\n[…]\n"
-_FENCED = re.compile(rf"{re.escape(OPEN)}(.*?)(?:{re.escape(CLOSE)}|\Z)", re.DOTALL)
 _DIGITS = re.compile(r"\d+")
 
 Redact = Callable[[str], str]
@@ -58,7 +60,8 @@ def prepare(
 ) -> Prepared:
     """Clean, redact and order events of one scope into session parts for an engine.
 
-    ``before`` holds, by session, events that earlier runs distilled: they are read along only.
+    ``before`` holds, by session, the last ``LOOK_BACK`` events that earlier runs distilled, all if
+    there are fewer: they are read along only.
     Order of arrival does not matter: a session is ordered by event time.
     """
     counts: Counter[str] = Counter()
@@ -75,14 +78,22 @@ def prepare(
     known = _facets_at_hand([*events, *(item for part in before.values() for item in part)])
     for name in sorted(trails):
         cleaner = _Cleaner(redact, policy, counts, known)
+        cleaner.unseen = len(before.get(name, ())) >= LOOK_BACK
         sessions += _parts(cleaner, trails[name], before.get(name, ()), policy)
     ordered = sorted(feedback.values(), key=lambda item: (item.ts, item.id))
     return Prepared(tuple(sessions), tuple(ordered), dict(sorted(counts.items())))
 
 
 def _facets_at_hand(events: Iterable[StoredEvent]) -> list[Facet]:
-    """What the events of this run are about, by what stands beside them."""
-    return sorted({facet for stored in events for facet in stored.event.about.items()})
+    """What the events of this run are about, by what stands beside them.
+
+    What kinds of things there are (``account``) is taken from the events of people and agents
+    alone: it counts as said with the thing, and a tool's may say anything.
+    """
+    found = list(events)
+    kinds = {key for one in found if one.trust is not Trust.UNTRUSTED for key in one.event.about}
+    facets = {facet for one in found for facet in one.event.about.items()}
+    return sorted(facet for facet in facets if facet[0] in kinds)
 
 
 def session_key(session: SessionInput, engine_name: str) -> str:
@@ -176,11 +187,15 @@ class _Cleaner:
         self._policy = policy
         self._known = known
         self._recalled: list[str] = []
+        self._foreign = Foreign()
         self._tool_outputs: set[str] = set()
+        self.unseen = False
+        """Whether the session is longer than what is looked through."""
         self.counts = counts
 
     def clean(self, stored: StoredEvent, fresh: bool) -> Turn | None:  # noqa: FBT001
         """The turn as an engine may read it, or None; why not is counted for fresh events."""
+        after_untrusted = self.unseen or self._foreign.heard
         code, text = self._text(stored)
         if code and fresh:
             self.counts[code] += 1
@@ -195,11 +210,14 @@ class _Cleaner:
             trust=stored.trust,
             text=text,
             about=self._facets(event.about or self._named(stored.trust, text)),
+            after_untrusted=after_untrusted,
         )
 
     def _text(self, stored: StoredEvent) -> tuple[str, str]:
         """What is left of an event's text, and the code of what was taken out of it."""
         event = stored.event
+        if stored.trust is Trust.UNTRUSTED and event.kind is not EventKind.TOOL_CALL:
+            self._foreign.hear(self._redact(event.text))
         if event.kind is EventKind.RETRIEVAL:
             self._recall(event.text)
             return "retrieval", ""
@@ -207,7 +225,7 @@ class _Cleaner:
             return "injected", ""
         raw = strip_fenced(event.text)
         fenced = "fenced" if len(raw) != len(event.text) else ""
-        for inside in _FENCED.findall(event.text):
+        for inside in inside_fences(event.text):
             self._recall(inside)
         raw = own_words(raw) if event.role is Role.HUMAN else raw.strip()
         if not raw:
@@ -215,6 +233,8 @@ class _Cleaner:
         if heard_as(event.role, stored.trust) is Role.TOOL:
             return self._tool(event.kind, raw)
         code, kept = self._without_echo(self._redact(raw))
+        if stored.trust is Trust.HUMAN and (own := self._foreign.without(kept)) != kept:
+            code, kept = "quoted", own
         return code or fenced, _shorten(kept, self._policy.max_turn_chars)
 
     def _tool(self, kind: EventKind, raw: str) -> tuple[str, str]:

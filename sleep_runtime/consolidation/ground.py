@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from sleep_runtime.consolidation.quoted import own_prose
+from sleep_runtime.consolidation.withdraw import takes_back
 from sleep_runtime.consolidation.words import content, mentions, says, stems, words
 from sleep_runtime.core.event import Role, Trust
 from sleep_runtime.core.ids import stable_id
@@ -17,6 +19,7 @@ from sleep_runtime.core.observation import (
     Claim,
     Distillation,
     Draft,
+    Durability,
     Observation,
     SessionInput,
     Turn,
@@ -80,6 +83,8 @@ def _check(
     cited = [turns[event_id] for event_id in dict.fromkeys(draft.evidence)]
     if code := _ungrounded(claim, cited, session):
         return code, None
+    if draft.durability is Durability.WITHDRAWN and not any(takes_back(t.text) for t in cited):
+        return "nothing_taken_back", None
     return _speaker(claim, cited, session)
 
 
@@ -93,7 +98,9 @@ def _ungrounded(claim: Claim, cited: Sequence[Turn], session: SessionInput) -> s
     ):
         if part and not mentions(said, part):
             return code
-    facets = {facet for turn in (*session.context, *session.turns) for facet in turn.about.items()}
+    trail = (*session.context, *session.turns)
+    heard = [turn for turn in trail if turn.trust is not Trust.UNTRUSTED]
+    facets = {facet for turn in heard for facet in turn.about.items()}
     made_up = [v for k, v in claim.about.items() if (k, v) not in facets and not mentions(said, v)]
     return "ungrounded_about" if made_up else ""
 
@@ -103,8 +110,9 @@ def _speaker(
 ) -> tuple[str, _Speaker | None]:
     """The highest trust that said the whole statement in one turn.
 
-    A person's turn beside a tool's lends its authority only to its own words. An agent that
-    repeats what a tool printed speaks for the tool.
+    A person's turn beside a tool's lends its authority only to its own words, not to what it
+    quotes. An agent that has read untrusted text speaks for that text from then on: whatever words
+    it puts it in, nobody can tell the two apart.
     """
     people = _of(cited, Trust.HUMAN)
     if _carried(people, claim):
@@ -113,10 +121,10 @@ def _speaker(
     if not any(_carries(turn, claim) for turn in agents):
         untrusted = any(turn.trust is Trust.UNTRUSTED for turn in cited)
         return ("untrusted" if untrusted else "ungrounded_statement"), None
-    tools = _of((*session.context, *session.turns), Trust.UNTRUSTED)
-    if any(_carries(turn, claim) for turn in tools):
+    own = tuple(turn for turn in agents if not turn.after_untrusted)
+    if not any(_carries(turn, claim) for turn in own):
         return "untrusted", None
-    return "", _Speaker(Trust.AGENT, agents)
+    return "", _Speaker(Trust.AGENT, own)
 
 
 def _of(turns: Iterable[Turn], trust: Trust) -> tuple[Turn, ...]:
@@ -137,8 +145,8 @@ def _carries(turn: Turn, claim: Claim) -> bool:
 
 
 def _said(turn: Turn) -> str:
-    """The turn's text with its facets: what it is about need not be said again in words."""
-    return "\n".join((turn.text, *turn.about.keys(), *turn.about.values()))
+    """The turn's own words with its facets: what it is about need not be said again in words."""
+    return "\n".join((own_prose(turn.text), *turn.about.keys(), *turn.about.values()))
 
 
 def _observation(session: SessionInput, draft: Draft, speaker: _Speaker) -> Observation:
