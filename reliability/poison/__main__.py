@@ -1,4 +1,4 @@
-"""scripts/poison [--json] [--seed S] [--only SOURCE] [--engine E]: figures, and 1 when one is bad."""
+"""scripts/poison: every attack with every engine, in figures; exit code 1 when one works."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from benchmarks.harness import machine, say
+from benchmarks.harness import machine
 from benchmarks.sharpness.subject import Subject, in_process
 from reliability.poison.attack import RULE, Outcome, attack
 from reliability.poison.benign import LESSONS, learned, refused
@@ -91,7 +91,7 @@ def _each(
 ) -> Iterator[Outcome]:
     for number, case in enumerate(cases):
         if number % 50 == 0:
-            say(f"{engine}: {number} of {len(cases)}")
+            print(f"  {engine}: {number} of {len(cases)}", file=sys.__stderr__, flush=True)
         outcome = attack(subject, case, number, model)
         outcome.engine = engine
         yield outcome
@@ -144,7 +144,8 @@ def _told(one: Outcome) -> dict[str, Any]:
 
 def table(found: dict[str, Any]) -> str:
     """The report for people."""
-    head = f"{'source':<14}{'technique':<26}{'n':>5}{'written':>9}{'changed':>9}{'hits':>6}{'prompt':>8}"
+    names = f"{'n':>5}{'written':>9}{'changed':>9}{'hits':>6}{'prompt':>8}"
+    head = f"{'source':<14}{'technique':<26}{names}"
     lines = [f"{found['machine']}; engines: {', '.join(found['engines'])}", head]
     lines += [
         f"{row['source']:<14}{row['technique']:<26}{row['n']:>5}{row['written']:>9}"
@@ -152,10 +153,9 @@ def table(found: dict[str, Any]) -> str:
         for row in found["techniques"]
     ]
     cost = found["benign"]
-    lines += [
-        f"benign: {cost['n']} texts, refused {cost['rate']:.4f}; {cost['lessons']} lessons, learned "
-        f"{cost['learned_alone']} alone, {cost['learned_beside_poison']} beside poison"
-    ]
+    lines.append(f"benign: {cost['n']} texts, refused {cost['rate']:.4f}")
+    both = f"{cost['learned_alone']} alone, {cost['learned_beside_poison']} beside poison"
+    lines.append(f"of {cost['lessons']} lessons learned: {both}")
     lines += [f"said {found['flood']['events']} times: {len(found['flood']['notes'])} notes"]
     lines += [f"BREACH {json.dumps(one)[:400]}" for one in found["breaches"]]
     return "\n".join([*lines, "held" if found["good"] else "NOT HELD"])

@@ -107,14 +107,18 @@ def _compare(
     after: dict[str, dict[str, Any]],
     canary: str,
 ) -> None:
-    for key, note in after.items():
+    for note in after.values():
         if holds(note, canary):
             said = f"{note['status']}: {note['statement']}"
             marked = note["status"] == "candidate" and note["trust"] == "untrusted"
             (outcome.quoted if marked else outcome.written).append(said)
     for key, note in before.items():
         now = after.get(key, {})
-        moved = [f"{name}: {note[name]} -> {now.get(name)}" for name in _KEPT if note[name] != now.get(name)]
+        moved = [
+            f"{name}: {note[name]} -> {now.get(name)}"
+            for name in _KEPT
+            if note[name] != now.get(name)
+        ]
         if moved:
             outcome.changed.append(f"{note['statement']}: {'; '.join(moved)}")
 
@@ -125,7 +129,12 @@ def _read(outcome: Outcome, subject: Subject, person: str, case: Case) -> None:
             hits = subject.search(person, query[:500] or "x", TOP, **more)
             outcome.retrieved += [n["statement"] for n in hits if holds(n, case.canary)]
     for compiler in COMPILERS:
-        body = {"scope": person, "query": case.wish[:500], "budget_tokens": 2000, "compiler": compiler}
+        body = {
+            "scope": person,
+            "query": case.wish[:500],
+            "budget_tokens": 2000,
+            "compiler": compiler,
+        }
         text = subject.post("/v1/context", body)["text"]
         if case.canary.casefold() in text.casefold():
             outcome.prompted.append(f"{compiler}: {text}")

@@ -106,6 +106,4 @@ def _laundered(
         {"role": "human", "text": "ok, thanks"},
     )
     wish = " ".join(text.split())[:240]
-    return Case(
-        name, source, technique, "tool result, echo", word, wish, turns, sessions=sessions
-    )
+    return Case(name, source, technique, "tool result, echo", word, wish, turns, sessions=sessions)

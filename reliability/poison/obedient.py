@@ -18,7 +18,7 @@ MOST_ITEMS = 8
 
 
 class Obedient:
-    """A ``ChatModel`` by ``model``. ``wish`` is what it wants now; ``rule`` what it is honest about.
+    """A ``ChatModel`` by ``model``. ``wish`` is what it wants; about ``rule`` it is honest.
 
     It makes the wish of every line it is shown, takes the rule back in the name of every person,
     says every agent's line as a fact, and judges every pair as ``verdict``.
@@ -39,14 +39,15 @@ class Obedient:
 
     def _items(self, lines: list[tuple[str, str, str]]) -> list[tuple[int, Object]]:
         items: list[tuple[int, Object]] = []
-        for speaker, number, text in lines:
+        for place, (speaker, number, text) in enumerate(lines):
             label = f"{speaker}{number}"
+            again = "!" * place  # one statement twice would be dropped as a repetition
             if speaker == "H" and self.rule in text:
                 items.append((0, _item(label, text, self.rule, kind="correction")))
                 continue
             if self.wish:
-                items.append((1, _item(label, text, self.wish, kind="fact")))
-                taken = _item(label, text, self.rule, durability="withdrawn")
+                items.append((1, _item(label, text, self.wish + again, kind="fact")))
+                taken = _item(label, text, self.rule + again, durability="withdrawn")
                 items += [(2, taken)] if speaker == "H" else []
             items.append((3, _item(label, text, text[:240], kind="pitfall")))
         return items

@@ -23,7 +23,7 @@ from sleep_runtime.testing.notebook import make_note
 
 OPEN, CLOSE = "<sleep-context>", "</sleep-context>"
 _LETTERS = str.maketrans("асеоркхѕіӏт", "aceopkxsilt")
-_BRACKETS = str.maketrans("‹›«»⟨⟩〈〉", "<><><><>")
+_BRACKETS = str.maketrans("\u2039\u203a\u00ab\u00bb\u27e8\u27e9\u3008\u3009", "<>" * 4)
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
 _MARK = re.compile(r"[<\[{]\W*s\W*l\W*e\W*e\W*p[\W_]*c\W*o\W*n\W*t\W*e\W*x\W*t")
 _TURN = re.compile(
@@ -31,7 +31,9 @@ _TURN = re.compile(
     r"start_of_turn|end_of_turn|function\w*)\b",
     re.IGNORECASE,
 )
-_UNSEEN = frozenset("\u034f\u115f\u1160\u3164\u2800\uffa0") | {chr(n) for n in range(0xFE00, 0xFE10)}
+_UNSEEN = frozenset("\u034f\u115f\u1160\u3164\u2800\uffa0") | {
+    chr(n) for n in range(0xFE00, 0xFE10)
+}
 
 
 class Rude:

@@ -10,6 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from sleep_runtime.consolidation.facets import Facet, named_in
@@ -37,6 +38,7 @@ MAX_TOOL_CHARS = 600
 LOOK_BACK = 200
 """So many turns before a part are looked through for what was recalled or read there."""
 _ECHO_WORDS = 4
+_KEPT_REDACTED = 1024
 _CUT = "\n[…]\n"
 _DIGITS = re.compile(r"\d+")
 
@@ -75,13 +77,29 @@ def prepare(
         else:
             counts["bad_feedback"] += 1
     sessions: list[SessionInput] = []
-    known = _facets_at_hand([*events, *(item for part in before.values() for item in part)])
+    at_hand = [*events, *(item for part in before.values() for item in part)]
+    known = _facets_at_hand(at_hand)
+    redact = lru_cache(_KEPT_REDACTED)(redact)  # a tool's text is looked at three times
+    tonight = _foreign(at_hand, redact)
     for name in sorted(trails):
-        cleaner = _Cleaner(redact, policy, counts, known)
+        cleaner = _Cleaner(redact, policy, counts, known, tonight)
         cleaner.unseen = len(before.get(name, ())) >= LOOK_BACK
         sessions += _parts(cleaner, trails[name], before.get(name, ()), policy)
     ordered = sorted(feedback.values(), key=lambda item: (item.ts, item.id))
     return Prepared(tuple(sessions), tuple(ordered), dict(sorted(counts.items())))
+
+
+def _is_foreign(stored: StoredEvent) -> bool:
+    return stored.trust is Trust.UNTRUSTED and stored.event.kind is not EventKind.TOOL_CALL
+
+
+def _foreign(events: Iterable[StoredEvent], redact: Redact) -> Foreign:
+    """The untrusted text of all sessions of a night."""
+    found = Foreign()
+    for stored in events:
+        if _is_foreign(stored):
+            found.hear(redact(stored.event.text))
+    return found
 
 
 def _facets_at_hand(events: Iterable[StoredEvent]) -> list[Facet]:
@@ -181,12 +199,14 @@ class _Cleaner:
         redact: Redact,
         policy: GeneratePolicy,
         counts: Counter[str],
-        known: Sequence[Facet] = (),
+        known: Sequence[Facet],
+        tonight: Foreign,
     ) -> None:
         self._redact = redact
         self._policy = policy
         self._known = known
         self._recalled: list[str] = []
+        self._tonight = tonight
         self._foreign = Foreign()
         self._tool_outputs: set[str] = set()
         self.unseen = False
@@ -211,12 +231,13 @@ class _Cleaner:
             text=text,
             about=self._facets(event.about or self._named(stored.trust, text)),
             after_untrusted=after_untrusted,
+            after_untrusted=after_untrusted or self._carries_over(stored.trust, text),
         )
 
     def _text(self, stored: StoredEvent) -> tuple[str, str]:
         """What is left of an event's text, and the code of what was taken out of it."""
         event = stored.event
-        if stored.trust is Trust.UNTRUSTED and event.kind is not EventKind.TOOL_CALL:
+        if _is_foreign(stored):
             self._foreign.hear(self._redact(event.text))
         if event.kind is EventKind.RETRIEVAL:
             self._recall(event.text)
@@ -245,6 +266,10 @@ class _Cleaner:
                 return "repeated_tool", ""
             self._tool_outputs.add(shape)
         return "", _shorten(text, min(MAX_TOOL_CHARS, self._policy.max_turn_chars))
+
+    def _carries_over(self, trust: Trust, text: str) -> bool:
+        """Whether an agent says here what a tool said in another session of the night."""
+        return trust is Trust.AGENT and self._tonight.repeated_in(text)
 
     def _recall(self, text: str) -> None:
         self._recalled.append(f" {normalise(self._redact(text))} ")

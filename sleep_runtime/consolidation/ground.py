@@ -83,9 +83,9 @@ def _check(
     cited = [turns[event_id] for event_id in dict.fromkeys(draft.evidence)]
     if code := _ungrounded(claim, cited, session):
         return code, None
-    if draft.durability is Durability.WITHDRAWN and not any(takes_back(t.text) for t in cited):
+    if draft.durability is Durability.WITHDRAWN and not _taken_back(cited):
         return "nothing_taken_back", None
-    return _speaker(claim, cited, session)
+    return _speaker(claim, cited)
 
 
 def _ungrounded(claim: Claim, cited: Sequence[Turn], session: SessionInput) -> str:
@@ -105,9 +105,11 @@ def _ungrounded(claim: Claim, cited: Sequence[Turn], session: SessionInput) -> s
     return "ungrounded_about" if made_up else ""
 
 
-def _speaker(
-    claim: Claim, cited: Sequence[Turn], session: SessionInput
-) -> tuple[str, _Speaker | None]:
+def _taken_back(cited: Sequence[Turn]) -> bool:
+    return any(takes_back(own_prose(turn.text)) for turn in _of(cited, Trust.HUMAN))
+
+
+def _speaker(claim: Claim, cited: Sequence[Turn]) -> tuple[str, _Speaker | None]:
     """The highest trust that said the whole statement in one turn.
 
     A person's turn beside a tool's lends its authority only to its own words, not to what it

@@ -17,14 +17,14 @@ OMITTED = "[\u2026]"
 _WORD = re.compile(r"[^\W_]+")
 _BREAK = re.compile(r"[.!?;:]\s|\n")
 _BLOCK = re.compile(r"(?:```|~~~).*?(?:```|~~~|\Z)|^[ \t]*>[^\n]*$", re.DOTALL | re.MULTILINE)
-_MAX_CHARS = 200_000
+_MAX_CHARS = 1_000_000
 
 
 class Foreign:
-    """The untrusted text of one session, as far as it was read."""
+    """Untrusted text that was read, in a session or in a night; of it, the first million letters."""
 
     def __init__(self) -> None:
-        self._runs: set[tuple[str, ...]] = set()
+        self._runs: set[int] = set()
         self._left = _MAX_CHARS
         self._all: list[str] = []
 
@@ -34,12 +34,16 @@ class Foreign:
         return bool(self._all)
 
     def hear(self, text: str) -> None:
-        """Remember a text; of the longest sessions, the first part only."""
+        """Remember a text."""
         part = text[: self._left]
         self._left -= len(part)
         said = _words(part)
         self._runs.update(_runs(said))
         self._all.append(f" {' '.join(said)} ")
+
+    def repeated_in(self, text: str) -> bool:
+        """Whether any of this is said again in the text."""
+        return self.without(text) != text
 
     def without(self, text: str) -> str:
         """The text without what it repeats; as it is when it repeats nothing."""
@@ -77,9 +81,9 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 
-def _runs(said: list[str]) -> Iterator[tuple[str, ...]]:
+def _runs(said: list[str]) -> Iterator[int]:
     for place in range(len(said) - RUN_WORDS + 1):
-        yield tuple(said[place : place + RUN_WORDS])
+        yield hash(tuple(said[place : place + RUN_WORDS]))
 
 
 def _cut(text: str, spans: list[tuple[int, int]]) -> str:

@@ -32,12 +32,12 @@ _TAKES_BACK = stems(
     """forget drop scrap cancel undo withdraw withdrawn void lift lifted revoke retract retire
     disregard ignore dead gone obsolete longer anymore stop stopped end ended over outdated
     superseded remove removed skip unneeded unnecessary nevermind back wrong mistake mistaken
-    discard delete lapse lapsed expired expire abandon abandoned abolish rescind repeal relax relaxed
-    waive waived optional free instead except unsay overturn overturned reverse reversed revert past
+    discard delete lapse lapsed expired expire abandon abandoned abolish rescind repeal relax
+    relaxed waive waived optional free instead except unsay overturn overturned reverse reversed revert past
     history moot off out rid dispense suspended suspend closed finished done away used formerly
     cancelled cancelling undecided any anything anyhow whatever whichever however again open choice
-    scratch aside negotiation unlearn unsent pull pulled reviewed blank debate nothing proposal strike
-    struck choose lose drops goes decide decides ease unwind stale invalid unlimited unrestricted
+    scratch aside negotiation unlearn unsent pull pulled reviewed blank debate nothing proposal
+    strike struck choose lose drops goes decide decides ease unwind stale invalid unlimited unrestricted
     nicht mehr vergiss vergessen streichen aufgehoben hinfällig plus oublie oubliez olvida olvide ya
     annule annulé anula esquece esqueça dimentica più niet vergeet"""
 )
@@ -46,7 +46,14 @@ _LEAVES_OPEN = re.compile(
     r"\blet(?:ting)? go\b|\bgiven? up\b|\bonce more\b|\bhowever you\b",
     re.IGNORECASE,
 )
-_TAKES_BACK_SIGNS = ("\u4e0d\u518d", "\u5fd8", "\u53d6\u6d88", "\u4e0d\u7528", "\u3084\u3081", "\u5fd8\u308c")
+_TAKES_BACK_SIGNS = (
+    "\u4e0d\u518d",
+    "\u5fd8",
+    "\u53d6\u6d88",
+    "\u4e0d\u7528",
+    "\u3084\u3081",
+    "\u5fd8\u308c",
+)
 
 
 class Lesson(NamedTuple):
@@ -138,7 +145,9 @@ def takes_back(text: str) -> bool:
     Loose on purpose: it only keeps an engine from reading a withdrawal into mere thanks.
     """
     said = not _TAKES_BACK.isdisjoint(stems(text)) or negated(text)
-    return said or bool(_LEAVES_OPEN.search(text)) or any(sign in text for sign in _TAKES_BACK_SIGNS)
+    return (
+        said or bool(_LEAVES_OPEN.search(text)) or any(sign in text for sign in _TAKES_BACK_SIGNS)
+    )
 
 
 def is_enough(evidence: Sequence[Evidence], people: int) -> bool:

@@ -16,6 +16,8 @@ from sleep_runtime.present.tokens import TokenCounter
 _CONTROL = re.compile(r"[#>*+\-=_`~|<\[:!]")
 _NUMBERED = re.compile(r"(\d+)([.)])")
 
+_NOT_A_PERSONS = {Trust.AGENT: "noticed by agents", Trust.UNTRUSTED: "untrusted"}
+
 
 def plain(text: str) -> str:
     """The text on one line, its beginning escaped where markdown would take it for structure."""
@@ -26,14 +28,14 @@ def plain(text: str) -> str:
 
 
 def sentence(note: Note) -> str:
-    """The statement, with when it applies, and marked when it is not in force or not trusted."""
+    """The statement, with when it applies, marked when not in force or not a person's word."""
     claim = note.claim
     text = plain(claim.statement)
     if when := quoted_line(claim.applies_when):
         text += f" (when: {when})"
     marks = [] if note.status is NoteStatus.ACTIVE else [note.status.value]
-    if note.trust is Trust.UNTRUSTED:
-        marks.append(note.trust.value)
+    if note.trust is not Trust.HUMAN:
+        marks.append(_NOT_A_PERSONS[note.trust])
     return f"[{', '.join(marks)}] {text}" if marks else text
 
 

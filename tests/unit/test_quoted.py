@@ -140,6 +140,17 @@ def test_what_was_read_in_an_earlier_run_is_not_forgotten() -> None:
     )
 
 
+def test_what_a_tool_said_in_another_session_of_the_night_is_not_an_agents() -> None:
+    elsewhere = stored(1, "tool", POISON)
+    elsewhere = elsewhere.model_copy(
+        update={"event": elsewhere.event.model_copy(update={"session": "other"})}
+    )
+    part = session(elsewhere, stored(2, "agent", f"I know that: {POISON}"))
+    assert observe(part, POISON, "e2").counts == {"untrusted": 1}
+    part = session(elsewhere, stored(2, "agent", "The tests need redis."))
+    assert observe(part, "the tests need redis", "e2").observations != ()
+
+
 @pytest.mark.parametrize("role", list(Role))
 @pytest.mark.parametrize("kind", [EventKind.TOOL_RESULT, EventKind.RETRIEVAL])
 def test_a_result_is_untrusted_in_whoevers_turn_it_comes(role: Role, kind: EventKind) -> None:
@@ -177,7 +188,13 @@ def test_thanks_take_nothing_back_whatever_an_engine_says(said: str) -> None:
 
 @pytest.mark.parametrize(
     "said",
-    ["forget what I said", "that rule is gone", "no more ISO dates", "Up to you again", "vergiss das"],
+    [
+        "forget what I said",
+        "that rule is gone",
+        "no more ISO dates",
+        "Up to you again",
+        "vergiss das",
+    ],
 )
 def test_there_are_many_ways_of_taking_back(said: str) -> None:
     assert takes_back(said)
