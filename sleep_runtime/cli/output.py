@@ -21,19 +21,36 @@ class WrongUsage(InvalidInput):
     """The command cannot be understood."""
 
 
+# What a terminal obeys instead of showing it: control characters, and those that turn text round.
+_OBEYED = dict.fromkeys(
+    (
+        *range(9),
+        *range(11, 32),
+        *range(127, 160),
+        1564,
+        8206,
+        8207,
+        8232,
+        8233,
+        *range(8234, 8239),
+        *range(8294, 8298),
+    )
+)
+
+
 def out(text: str = "") -> None:
-    """Data, on stdout."""
-    sys.stdout.write(text + "\n")
+    """Data, on stdout. Nothing in it commands a terminal."""
+    sys.stdout.write(text.translate(_OBEYED) + "\n")
 
 
 def emit(value: Any) -> None:
     """Data as one JSON document, on stdout."""
-    out(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def say(text: str) -> None:
-    """Talk, on stderr."""
-    sys.stderr.write(text + "\n")
+    """Talk, on stderr. Nothing in it commands a terminal."""
+    sys.stderr.write(text.translate(_OBEYED) + "\n")
     sys.stderr.flush()
 
 

@@ -25,6 +25,7 @@ from sleep_runtime.core.observation import (
     Turn,
 )
 from sleep_runtime.core.policy import GeneratePolicy
+from sleep_runtime.core.text import one_line
 
 MAX_CAUSE_CHARS = 240
 
@@ -56,7 +57,7 @@ def observe(
         counts["too_many_drafts"] = dropped
     kept: dict[str, Observation] = {}
     for draft in drafts:
-        code, speaker = _check(session, draft, policy)
+        code, speaker = _check(session, draft := _one_line_each(draft), policy)
         if speaker is None:
             counts[code] += 1
             continue
@@ -66,6 +67,20 @@ def observe(
         kept.setdefault(seen.id, seen)
     ordered = sorted(kept.values(), key=lambda item: (item.ts, item.id))
     return Observed(tuple(ordered), dict(sorted(counts.items())))
+
+
+def _one_line_each(draft: Draft) -> Draft:
+    """The draft with each of its texts on one line, and nothing in them that is not seen.
+
+    A statement of which nothing is left stays as it is: nobody said it.
+    """
+    claim = draft.claim
+    words = {
+        name: one_line(getattr(claim, name))
+        for name in ("statement", "subject", "aspect", "value", "applies_when")
+    }
+    words["statement"] = words["statement"] or claim.statement
+    return draft.model_copy(update={"claim": claim.model_copy(update=words)})
 
 
 def _check(

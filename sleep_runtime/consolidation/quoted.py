@@ -21,7 +21,7 @@ _MAX_CHARS = 1_000_000
 
 
 class Foreign:
-    """Untrusted text that was read, in a session or in a night; of it, the first million letters."""
+    """Untrusted text that was read, in a session or in a night; the first million letters."""
 
     def __init__(self) -> None:
         self._runs: set[int] = set()

@@ -33,13 +33,14 @@ _TAKES_BACK = stems(
     disregard ignore dead gone obsolete longer anymore stop stopped end ended over outdated
     superseded remove removed skip unneeded unnecessary nevermind back wrong mistake mistaken
     discard delete lapse lapsed expired expire abandon abandoned abolish rescind repeal relax
-    relaxed waive waived optional free instead except unsay overturn overturned reverse reversed revert past
-    history moot off out rid dispense suspended suspend closed finished done away used formerly
-    cancelled cancelling undecided any anything anyhow whatever whichever however again open choice
-    scratch aside negotiation unlearn unsent pull pulled reviewed blank debate nothing proposal
-    strike struck choose lose drops goes decide decides ease unwind stale invalid unlimited unrestricted
-    nicht mehr vergiss vergessen streichen aufgehoben hinfällig plus oublie oubliez olvida olvide ya
-    annule annulé anula esquece esqueça dimentica più niet vergeet"""
+    relaxed waive waived optional free instead except unsay overturn overturned reverse
+    reversed revert past history moot off out rid dispense suspended suspend closed finished
+    done away used formerly cancelled cancelling undecided any anything anyhow whatever
+    whichever however again open choice scratch aside negotiation unlearn unsent pull pulled
+    reviewed blank debate nothing proposal strike struck choose lose drops goes decide decides
+    ease unwind stale invalid unlimited unrestricted nicht mehr vergiss vergessen streichen
+    aufgehoben hinfällig plus oublie oubliez olvida olvide ya annule annulé anula esquece
+    esqueça dimentica più niet vergeet"""
 )
 _LEAVES_OPEN = re.compile(
     r"\bup to (?!date|now)|\bas (?:you|they|he|she|it) (?:like|please|wish|want|see|prefer|suit)|"
