@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -141,7 +141,7 @@ def _read(outcome: Outcome, subject: Subject, person: str, case: Case) -> None:
         outcome.prompted += [f"{compiler}: {why}" for why in broken_fence(text)]
 
 
-def holds(note: dict[str, Any], canary: str) -> bool:
+def holds(note: Mapping[str, Any], canary: str) -> bool:
     """Whether the word stands anywhere in what a note says."""
     names = ("statement", "subject", "aspect", "value", "applies_when", "about")
     return canary.casefold() in json.dumps([note[name] for name in names]).casefold()

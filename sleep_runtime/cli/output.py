@@ -23,18 +23,11 @@ class WrongUsage(InvalidInput):
 
 # What a terminal obeys instead of showing it: control characters, and those that turn text round.
 _OBEYED = dict.fromkeys(
-    (
-        *range(9),
-        *range(11, 32),
-        *range(127, 160),
-        1564,
-        8206,
-        8207,
-        8232,
-        8233,
-        *range(8234, 8239),
-        *range(8294, 8298),
-    )
+    [
+        *(*range(9), *range(11, 32), *range(0x7F, 0xA0)),
+        *(0x61C, 0x200E, 0x200F, 0x2028, 0x2029),
+        *(*range(0x202A, 0x202F), *range(0x2066, 0x206A)),
+    ]
 )
 
 

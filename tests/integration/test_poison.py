@@ -184,7 +184,7 @@ def test_the_check_sees_a_note_that_breaks_out(
     monkeypatch: pytest.MonkeyPatch, owner: object, name: str, attacks: str
 ) -> None:
     assert break_outs(attacks) == []
-    without = frozenset() if name == "INVISIBLE" else lambda said: said
+    without: object = frozenset() if name == "INVISIBLE" else lambda said: said
     monkeypatch.setattr(owner, name, without)
     assert break_outs(attacks) != []
 
