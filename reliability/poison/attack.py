@@ -98,7 +98,7 @@ def _events(
 
 
 def _all(subject: Subject, org: str) -> dict[str, dict[str, Any]]:
-    return {note["id"]: note for note in subject.notes(org, "all")}
+    return {note["id"]: dict(note) for note in subject.notes(org, "all")}
 
 
 def _compare(

@@ -132,7 +132,7 @@ def test_a_name_cannot_forge_a_line_of_the_log_or_of_the_metrics(
 
 def test_the_check_sees_an_agent_that_repeats_what_it_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quoted.Foreign, "heard", property(lambda _: False))
-    (outcome,) = lived([of("agent_laundering")])
+    (outcome,) = lived([of("language")])  # in other words than those it read
     assert outcome.written
     assert outcome.retrieved
     assert outcome.prompted
