@@ -230,7 +230,6 @@ class _Cleaner:
             trust=stored.trust,
             text=text,
             about=self._facets(event.about or self._named(stored.trust, text)),
-            after_untrusted=after_untrusted,
             after_untrusted=after_untrusted or self._carries_over(stored.trust, text),
         )
 
