@@ -19,6 +19,7 @@ from reliability.poison.cases import Case, bastion, benign, metrics, red_team
 from reliability.poison.flood import flood
 from reliability.poison.obedient import Obedient
 from reliability.poison.prompt import break_outs, broken_fence
+from sleep_runtime.capture import native
 from sleep_runtime.consolidation import ground, quoted
 from sleep_runtime.core import event, fence, text
 from sleep_runtime.core.fence import fence as fenced
@@ -155,7 +156,10 @@ def test_the_check_sees_a_pasted_block_taken_for_a_persons_word(
 def test_the_check_sees_a_result_that_comes_in_a_persons_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(event, "FOREIGN_KINDS", frozenset())
+    for speaks, stored in native._TRUSTS.items():
+        for role, kind in stored:
+            trust = event.lower_trust(event.derive_trust(role), speaks).value
+            monkeypatch.setitem(stored, (role, kind), trust)
     monkeypatch.setattr("sleep_runtime.engines.llm_lines._SPOKEN", frozenset(event.EventKind))
     assert any(one.written for one in lived([of("result_in_a_turn")]))
 
