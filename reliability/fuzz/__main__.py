@@ -125,8 +125,9 @@ def _spend(
 
 def _attack(seeded: int, mutations: int) -> wire.Attacked:
     with tempfile.TemporaryDirectory() as folder, running.up(Path(folder), body_s=BODY_S) as url:
-        found = wire.attack(url, seeded=seeded, mutations=mutations, patience_s=BODY_S + 10)
-        found.failures += running.problems(url)
+        key = running.key_of(Path(folder))
+        found = wire.attack(url, key, seeded=seeded, mutations=mutations, patience_s=BODY_S + 10)
+        found.failures += running.problems(url, key)
         return found
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import httpx
 
+from sleep_runtime.stores.datadir import DataDir
+
 UP_TIMEOUT_S = 120.0
 DOWN_TIMEOUT_S = 60.0
 
@@ -61,7 +63,12 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     raise RuntimeError(f"no runtime came up: {log.read_text(errors='replace')[-2000:]}")
 
 
-def problems(url: str) -> list[str]:
+def key_of(folder: Path) -> str:
+    """The key of whoever started the runtime that keeps everything in ``folder``."""
+    return DataDir(folder / "data").local_key_file.read_text().strip()
+
+
+def problems(url: str, key: str) -> list[str]:
     """What does not work of a small capture and a search, through everything in between."""
     event = {
         "id": f"after-{time.time_ns()}",
@@ -73,7 +80,8 @@ def problems(url: str) -> list[str]:
         "text": "still here",
     }
     found = []
-    with httpx.Client(base_url=url, timeout=30) as http:
+    who = {"authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=url, timeout=30, headers=who) as http:
         for path, body, key in (
             ("/v1/events", [event], "accepted"),
             ("/v1/search", {"scope": "wire", "query": "here"}, "hits"),

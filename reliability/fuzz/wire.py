@@ -14,12 +14,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from reliability.fuzz.target import SHOWN_CHARS
 
 AT_ONCE = 24
+_HOST = b"host: wire\r\n"
 QUIET_S = 0.4
 MOST_ANSWER_BYTES = 2**22
 _STATUS = re.compile(rb"(?:\A|\r\n\r\n|[}\n])HTTP/1\.[01] (\d{3})")
@@ -49,7 +50,7 @@ class Attacked:
     failures: list[str] = field(default_factory=list)
 
 
-def attack(url: str, *, seeded: int, mutations: int, patience_s: float) -> Attacked:
+def attack(url: str, key: str, *, seeded: int, mutations: int, patience_s: float) -> Attacked:
     """Send every shape and so many mutations of good requests to the runtime at ``url``.
 
     ``patience_s``: longer than the runtime gives a client to send a request.
@@ -57,12 +58,18 @@ def attack(url: str, *, seeded: int, mutations: int, patience_s: float) -> Attac
     where = urlsplit(url)
     address = (where.hostname or "", where.port or 80)
     made = [*shapes(), *mutated(random.Random(seeded), mutations)]
+    made = [replace(shape, data=_signed(shape.data, key)) for shape in made]
     found = Attacked()
     with ThreadPoolExecutor(AT_ONCE) as threads:
         answers = threads.map(lambda shape: _send(address, shape, patience_s), made)
         for shape, (heard, ended) in zip(made, answers, strict=True):
             _judge(shape, heard, ended=ended, found=found)
     return found
+
+
+def _signed(data: bytes, key: str) -> bytes:
+    """The first request with a key; what may hide behind it has none."""
+    return data.replace(_HOST, _HOST + b"authorization: Bearer %s\r\n" % key.encode(), 1)
 
 
 def _send(address: tuple[str, int], shape: Shape, patience_s: float) -> tuple[bytes, bool]:

@@ -126,9 +126,9 @@ class Steps:
         first: dict[str, int] = {}
         for stored in events:
             first.setdefault(stored.event.session, stored.seq)
-        limit = self._parts.policy.generate.context_turns
+        before = self._parts.journal.before
         return {
-            session: self._parts.journal.before(scope, session, seq=seq, limit=limit)
+            session: before(scope, session, seq=seq, limit=generate.LOOK_BACK)
             for session, seq in first.items()
         }
 

@@ -20,7 +20,15 @@ from sleep_runtime.capture.limits import CaptureLimits
 from sleep_runtime.capture.refusal import explain
 from sleep_runtime.core.access import ROOT, AccessRole, Caller
 from sleep_runtime.core.errors import Forbidden, InvalidEvent
-from sleep_runtime.core.event import Event, Role, Trust, derive_trust, estimate_tokens, lower_trust
+from sleep_runtime.core.event import (
+    Event,
+    EventKind,
+    Role,
+    Trust,
+    derive_trust,
+    estimate_tokens,
+    lower_trust,
+)
 from sleep_runtime.core.journal import JournalRow
 from sleep_runtime.core.scope import Scope
 
@@ -72,10 +80,14 @@ _CONFLICT = str(
 
 
 _TRUSTS = {
-    speaks: {role: lower_trust(derive_trust(role), speaks).value for role in Role}
+    speaks: {
+        (role, kind): lower_trust(derive_trust(role, kind), speaks).value
+        for role in Role
+        for kind in EventKind
+    }
     for speaks in Trust
 }
-"""What is stored, by the caller's trust and the event's role."""
+"""What is stored, by the caller's trust, and the event's role and kind."""
 
 
 class _Gate:
@@ -177,7 +189,7 @@ def _row(event: Event, latest: datetime, limits: CaptureLimits, gate: _Gate) -> 
         ts_us=(event.ts - _EPOCH) // _MICROSECOND,
         kind=event.kind.value,
         role=event.role.value,
-        trust=gate.trusts[event.role],
+        trust=gate.trusts[event.role, event.kind],
         digest=hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest(),
         body=body,
         tokens=estimate_tokens(event),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -107,6 +108,7 @@ def create(
         "expires_at": now + _duration(expires_in) if expires_in else None,
     }
     made = _store(config).create(_new_key(wanted), now)
+    _record(config, "key.created", made.key)
     secret = made.secret.get_secret_value()
     if as_json:
         emit({**_public(made.key, now), "secret": secret})
@@ -143,6 +145,7 @@ def revoke(
     """Let nobody in with a key any more. A runtime that is up knows within a second."""
     now = datetime.now(UTC)
     key = _store(config).revoke(key_id, now)
+    _record(config, "key.revoked", key)
     if as_json:
         emit(_public(key, now))
     else:
@@ -177,6 +180,22 @@ def wait(
             time.sleep(LOOK_S)
         else:
             return
+
+
+def _record(config: Path | None, deed: str, key: ApiKey) -> None:
+    """A key that could not be entered is of no use to anybody: its secret is not shown."""
+    from sleep_runtime.core.audit import Deed
+    from sleep_runtime.stores.audit import AuditFile
+    from sleep_runtime.stores.datadir import DataDir
+
+    data = DataDir(options.load_settings(config).settings.absolute().data_dir)
+    AuditFile(data.audit_path).record(
+        f"local:{getpass.getuser()}",
+        Deed(deed),
+        scope=str(key.scope or EVERYWHERE),
+        subject=key.id,
+        detail={"name": key.name, "roles": sorted(key.roles), "speaks": key.speaks.value},
+    )
 
 
 def _store(config: Path | None) -> KeyStore:

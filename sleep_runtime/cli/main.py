@@ -14,6 +14,7 @@ import typer
 from sleep_runtime import __version__
 from sleep_runtime.cli import (
     audit,
+    backup,
     capture,
     client,
     consolidate,
@@ -61,6 +62,8 @@ app.command("erase")(erase.erase)
 app.command("reconcile")(store.reconcile)
 app.command("rebuild")(store.rebuild)
 app.add_typer(keys.app, name="keys")
+app.add_typer(backup.app, name="backup")
+app.command("restore")(backup.restore)
 app.add_typer(settings.app, name="config")
 app.add_typer(audit.app, name="audit")
 app.command("doctor")(doctor.doctor)

@@ -10,6 +10,7 @@ import typer
 from sleep_runtime.cli import options
 from sleep_runtime.cli.client import connect
 from sleep_runtime.cli.output import emit, moment, out, say, table
+from sleep_runtime.core.text import one_line
 
 app = typer.Typer(help="What is known, and why.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -53,7 +54,9 @@ def list_notes(
 
 def _row(note: dict[str, Any]) -> tuple[str, ...]:
     names = ("id", "scope", "kind", "status")
-    return (*(note[n] for n in names), f"{note['confidence']:.2f}", note["statement"])
+    said = one_line(note["statement"])
+    said = f"[untrusted] {said}" if note.get("trust") == "untrusted" else said
+    return (*(note[n] for n in names), f"{note['confidence']:.2f}", said)
 
 
 @app.command("show")
@@ -99,12 +102,13 @@ def _path(note_id: str) -> str:
 
 
 def _heading(note: dict[str, Any]) -> str:
-    support = note["support"]
+    support, trust = note["support"], note.get("trust", "")
     rows = {
         "id": f"{note['id']}, revision {note['revision']}",
         "scope": f"{note['scope']} ({note['tier']})",
         "kind": note["kind"],
         "status": note["status"],
+        "said by": {"human": "people", "agent": "agents only"}.get(trust, trust),
         "about": ", ".join(f"{k} {v}" for k, v in note.get("about", {}).items()),
         "answers": " / ".join(p for p in (note["subject"], note["aspect"], note["value"]) if p),
         "applies when": note["applies_when"],

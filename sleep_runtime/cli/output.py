@@ -21,19 +21,29 @@ class WrongUsage(InvalidInput):
     """The command cannot be understood."""
 
 
+# What a terminal obeys instead of showing it: control characters, and those that turn text round.
+_OBEYED = dict.fromkeys(
+    [
+        *(*range(9), *range(11, 32), *range(0x7F, 0xA0)),
+        *(0x61C, 0x200E, 0x200F, 0x2028, 0x2029),
+        *(*range(0x202A, 0x202F), *range(0x2066, 0x206A)),
+    ]
+)
+
+
 def out(text: str = "") -> None:
-    """Data, on stdout."""
-    sys.stdout.write(text + "\n")
+    """Data, on stdout. Nothing in it commands a terminal."""
+    sys.stdout.write(text.translate(_OBEYED) + "\n")
 
 
 def emit(value: Any) -> None:
     """Data as one JSON document, on stdout."""
-    out(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def say(text: str) -> None:
-    """Talk, on stderr."""
-    sys.stderr.write(text + "\n")
+    """Talk, on stderr. Nothing in it commands a terminal."""
+    sys.stderr.write(text.translate(_OBEYED) + "\n")
     sys.stderr.flush()
 
 

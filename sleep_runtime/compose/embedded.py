@@ -15,6 +15,7 @@ from sleep_runtime.actors.scheduler import Scheduler
 from sleep_runtime.compose.cold import check_same_age, make_driver_parts, make_embedder
 from sleep_runtime.compose.hot import make_hot_path_parts
 from sleep_runtime.config import Settings
+from sleep_runtime.core.audit import AuditLog
 from sleep_runtime.core.erasure import Erasure, Target, public
 from sleep_runtime.core.ports import Clock, Embedder, Engine, Index, LedgerReader
 from sleep_runtime.core.review import Review, Ruling
@@ -169,8 +170,11 @@ class Embedded:
         """Empty the outbox."""
         return self.projector.drain()
 
-    def app(self, authenticate: Authenticate = anybody) -> Front:
-        """The HTTP application over these stores. It asks nobody for a key unless told how."""
+    def app(self, authenticate: Authenticate = anybody, audit: AuditLog | None = None) -> Front:
+        """The HTTP application over these stores.
+
+        It asks nobody for a key, and enters nothing into an audit log, unless told how and where.
+        """
         parts = make_hot_path_parts(
             self.settings,
             append=lambda rows: asyncio.wrap_future(self.journal.submit(rows)),
@@ -184,6 +188,7 @@ class Embedded:
             pool=_no_pool,
             give_way=_nothing_to_give,
             index=self.index,
+            audit=audit,
             clock=self.clock,
             embedder=self.embedder,
         )

@@ -14,6 +14,7 @@ from sleep_runtime.compose.cold import make_embedder
 from sleep_runtime.config import Settings
 from sleep_runtime.consolidation import budget
 from sleep_runtime.consolidation.nearest import nearest
+from sleep_runtime.core.audit import AuditLog
 from sleep_runtime.core.erasure import Erasure, Target
 from sleep_runtime.core.journal import AppendResult, JournalRow
 from sleep_runtime.core.policy import BudgetPolicy
@@ -24,6 +25,7 @@ from sleep_runtime.core.undo import Undoing
 from sleep_runtime.present.registry import get_compiler, load_compilers
 from sleep_runtime.present.search import IndexQuery, Searcher
 from sleep_runtime.present.tokens import make_counter
+from sleep_runtime.serve.audit import Auditor
 from sleep_runtime.serve.hot_path import HotPathParts
 from sleep_runtime.serve.latency import LatencyWindow
 from sleep_runtime.serve.limits import Limiter
@@ -52,6 +54,7 @@ def make_hot_path_parts(
     embedder: Embedder | None = None,
     started_at: datetime | None = None,
     latency: LatencyWindow | None = None,
+    audit: AuditLog | None = None,
 ) -> HotPathParts:
     """What answers requests, reading the stores of this machine."""
     paths = DataDir(settings.data_dir)
@@ -95,6 +98,7 @@ def make_hot_path_parts(
         body_s=settings.http.body_timeout_s,
         max_bodies_bytes=settings.http.max_bodies_bytes,
         limits=CaptureLimits(max_body_bytes=settings.http.max_body_bytes),
+        auditor=Auditor(audit, clock),
         limiter=Limiter(settings.limits, replicas=settings.http.replicas),
         default_compiler=settings.compiler.name,
         default_budget_tokens=settings.compiler.budget_tokens,

@@ -29,6 +29,8 @@ from sleep_runtime.core.undo import Undoing
 from sleep_runtime.serve.app import build_app
 from sleep_runtime.serve.front import Front
 from sleep_runtime.serve.latency import LatencyWindow
+from sleep_runtime.stores.audit import AuditFile
+from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.telemetry.events import LogEvent
 from sleep_runtime.telemetry.log import configure, get_logger
 from sleep_runtime.telemetry.metrics import Sample, merge, registry, snapshot
@@ -84,6 +86,7 @@ def build_replica_app(settings: Settings, owners: Owners) -> Front:
             give_way=partial(_give_way, owners, settings.pool.grace_s),
             latency=_watched(settings, owners),
             index=IndexClient(owners.index),
+            audit=AuditFile(DataDir(settings.data_dir).audit_path),
         ),
         make_authenticator(settings),
     )

@@ -10,14 +10,16 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from sleep_runtime.consolidation.facets import Facet, named_in
 from sleep_runtime.consolidation.ground import Observed, observe
 from sleep_runtime.consolidation.injected import injected, own_words
+from sleep_runtime.consolidation.quoted import Foreign
 from sleep_runtime.consolidation.words import normalise, sentences
 from sleep_runtime.core.event import EventKind, Role, StoredEvent, Trust, heard_as
-from sleep_runtime.core.fence import CLOSE, OPEN, strip_fenced
+from sleep_runtime.core.fence import inside_fences, strip_fenced
 from sleep_runtime.core.ids import canonical_json, digest, stable_id
 from sleep_runtime.core.observation import (
     Claim,
@@ -29,13 +31,15 @@ from sleep_runtime.core.observation import (
 )
 from sleep_runtime.core.policy import GeneratePolicy
 
-__all__ = ["Observed", "Prepared", "observe", "prepare", "session_key"]
+__all__ = ["LOOK_BACK", "Observed", "Prepared", "observe", "prepare", "session_key"]
 
 # Tool turns are context for a correction, not a source: a glance at them is enough.
 MAX_TOOL_CHARS = 600
+LOOK_BACK = 200
+"""So many turns before a part are looked through for what was recalled or read there."""
 _ECHO_WORDS = 4
+_KEPT_REDACTED = 1024
 _CUT = "\n[…]\n"
-_FENCED = re.compile(rf"{re.escape(OPEN)}(.*?)(?:{re.escape(CLOSE)}|\Z)", re.DOTALL)
 _DIGITS = re.compile(r"\d+")
 
 Redact = Callable[[str], str]
@@ -58,7 +62,8 @@ def prepare(
 ) -> Prepared:
     """Clean, redact and order events of one scope into session parts for an engine.
 
-    ``before`` holds, by session, events that earlier runs distilled: they are read along only.
+    ``before`` holds, by session, the last ``LOOK_BACK`` events that earlier runs distilled, all if
+    there are fewer: they are read along only.
     Order of arrival does not matter: a session is ordered by event time.
     """
     counts: Counter[str] = Counter()
@@ -72,17 +77,41 @@ def prepare(
         else:
             counts["bad_feedback"] += 1
     sessions: list[SessionInput] = []
-    known = _facets_at_hand([*events, *(item for part in before.values() for item in part)])
+    at_hand = [*events, *(item for part in before.values() for item in part)]
+    known = _facets_at_hand(at_hand)
+    redact = lru_cache(_KEPT_REDACTED)(redact)  # a tool's text is looked at three times
+    tonight = _foreign(at_hand, redact)
     for name in sorted(trails):
-        cleaner = _Cleaner(redact, policy, counts, known)
+        cleaner = _Cleaner(redact, policy, counts, known, tonight)
+        cleaner.unseen = len(before.get(name, ())) >= LOOK_BACK
         sessions += _parts(cleaner, trails[name], before.get(name, ()), policy)
     ordered = sorted(feedback.values(), key=lambda item: (item.ts, item.id))
     return Prepared(tuple(sessions), tuple(ordered), dict(sorted(counts.items())))
 
 
+def _is_foreign(stored: StoredEvent) -> bool:
+    return stored.trust is Trust.UNTRUSTED and stored.event.kind is not EventKind.TOOL_CALL
+
+
+def _foreign(events: Iterable[StoredEvent], redact: Redact) -> Foreign:
+    """The untrusted text of all sessions of a night."""
+    found = Foreign()
+    for stored in events:
+        if _is_foreign(stored):
+            found.hear(redact(stored.event.text))
+    return found
+
+
 def _facets_at_hand(events: Iterable[StoredEvent]) -> list[Facet]:
-    """What the events of this run are about, by what stands beside them."""
-    return sorted({facet for stored in events for facet in stored.event.about.items()})
+    """What the events of this run are about, by what stands beside them.
+
+    What kinds of things there are (``account``) is taken from the events of people and agents
+    alone: it counts as said with the thing, and a tool's may say anything.
+    """
+    found = list(events)
+    kinds = {key for one in found if one.trust is not Trust.UNTRUSTED for key in one.event.about}
+    facets = {facet for one in found for facet in one.event.about.items()}
+    return sorted(facet for facet in facets if facet[0] in kinds)
 
 
 def session_key(session: SessionInput, engine_name: str) -> str:
@@ -170,17 +199,23 @@ class _Cleaner:
         redact: Redact,
         policy: GeneratePolicy,
         counts: Counter[str],
-        known: Sequence[Facet] = (),
+        known: Sequence[Facet],
+        tonight: Foreign,
     ) -> None:
         self._redact = redact
         self._policy = policy
         self._known = known
         self._recalled: list[str] = []
+        self._tonight = tonight
+        self._foreign = Foreign()
         self._tool_outputs: set[str] = set()
+        self.unseen = False
+        """Whether the session is longer than what is looked through."""
         self.counts = counts
 
     def clean(self, stored: StoredEvent, fresh: bool) -> Turn | None:  # noqa: FBT001
         """The turn as an engine may read it, or None; why not is counted for fresh events."""
+        after_untrusted = self.unseen or self._foreign.heard
         code, text = self._text(stored)
         if code and fresh:
             self.counts[code] += 1
@@ -195,11 +230,14 @@ class _Cleaner:
             trust=stored.trust,
             text=text,
             about=self._facets(event.about or self._named(stored.trust, text)),
+            after_untrusted=after_untrusted or self._carries_over(stored.trust, text),
         )
 
     def _text(self, stored: StoredEvent) -> tuple[str, str]:
         """What is left of an event's text, and the code of what was taken out of it."""
         event = stored.event
+        if _is_foreign(stored):
+            self._foreign.hear(self._redact(event.text))
         if event.kind is EventKind.RETRIEVAL:
             self._recall(event.text)
             return "retrieval", ""
@@ -207,7 +245,7 @@ class _Cleaner:
             return "injected", ""
         raw = strip_fenced(event.text)
         fenced = "fenced" if len(raw) != len(event.text) else ""
-        for inside in _FENCED.findall(event.text):
+        for inside in inside_fences(event.text):
             self._recall(inside)
         raw = own_words(raw) if event.role is Role.HUMAN else raw.strip()
         if not raw:
@@ -215,6 +253,8 @@ class _Cleaner:
         if heard_as(event.role, stored.trust) is Role.TOOL:
             return self._tool(event.kind, raw)
         code, kept = self._without_echo(self._redact(raw))
+        if stored.trust is Trust.HUMAN and (own := self._foreign.without(kept)) != kept:
+            code, kept = "quoted", own
         return code or fenced, _shorten(kept, self._policy.max_turn_chars)
 
     def _tool(self, kind: EventKind, raw: str) -> tuple[str, str]:
@@ -225,6 +265,10 @@ class _Cleaner:
                 return "repeated_tool", ""
             self._tool_outputs.add(shape)
         return "", _shorten(text, min(MAX_TOOL_CHARS, self._policy.max_turn_chars))
+
+    def _carries_over(self, trust: Trust, text: str) -> bool:
+        """Whether an agent says here what a tool said in another session of the night."""
+        return trust is Trust.AGENT and self._tonight.repeated_in(text)
 
     def _recall(self, text: str) -> None:
         self._recalled.append(f" {normalise(self._redact(text))} ")

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from sleep_runtime.consolidation.quoted import own_prose
+from sleep_runtime.consolidation.withdraw import takes_back
 from sleep_runtime.consolidation.words import content, mentions, says, stems, words
 from sleep_runtime.core.event import Role, Trust
 from sleep_runtime.core.ids import stable_id
@@ -17,11 +19,13 @@ from sleep_runtime.core.observation import (
     Claim,
     Distillation,
     Draft,
+    Durability,
     Observation,
     SessionInput,
     Turn,
 )
 from sleep_runtime.core.policy import GeneratePolicy
+from sleep_runtime.core.text import one_line
 
 MAX_CAUSE_CHARS = 240
 
@@ -53,7 +57,7 @@ def observe(
         counts["too_many_drafts"] = dropped
     kept: dict[str, Observation] = {}
     for draft in drafts:
-        code, speaker = _check(session, draft, policy)
+        code, speaker = _check(session, draft := _one_line_each(draft), policy)
         if speaker is None:
             counts[code] += 1
             continue
@@ -63,6 +67,20 @@ def observe(
         kept.setdefault(seen.id, seen)
     ordered = sorted(kept.values(), key=lambda item: (item.ts, item.id))
     return Observed(tuple(ordered), dict(sorted(counts.items())))
+
+
+def _one_line_each(draft: Draft) -> Draft:
+    """The draft with each of its texts on one line, and nothing in them that is not seen.
+
+    A statement of which nothing is left stays as it is: nobody said it.
+    """
+    claim = draft.claim
+    words = {
+        name: one_line(getattr(claim, name))
+        for name in ("statement", "subject", "aspect", "value", "applies_when")
+    }
+    words["statement"] = words["statement"] or claim.statement
+    return draft.model_copy(update={"claim": claim.model_copy(update=words)})
 
 
 def _check(
@@ -80,7 +98,9 @@ def _check(
     cited = [turns[event_id] for event_id in dict.fromkeys(draft.evidence)]
     if code := _ungrounded(claim, cited, session):
         return code, None
-    return _speaker(claim, cited, session)
+    if draft.durability is Durability.WITHDRAWN and not _taken_back(cited):
+        return "nothing_taken_back", None
+    return _speaker(claim, cited)
 
 
 def _ungrounded(claim: Claim, cited: Sequence[Turn], session: SessionInput) -> str:
@@ -93,18 +113,23 @@ def _ungrounded(claim: Claim, cited: Sequence[Turn], session: SessionInput) -> s
     ):
         if part and not mentions(said, part):
             return code
-    facets = {facet for turn in (*session.context, *session.turns) for facet in turn.about.items()}
+    trail = (*session.context, *session.turns)
+    heard = [turn for turn in trail if turn.trust is not Trust.UNTRUSTED]
+    facets = {facet for turn in heard for facet in turn.about.items()}
     made_up = [v for k, v in claim.about.items() if (k, v) not in facets and not mentions(said, v)]
     return "ungrounded_about" if made_up else ""
 
 
-def _speaker(
-    claim: Claim, cited: Sequence[Turn], session: SessionInput
-) -> tuple[str, _Speaker | None]:
+def _taken_back(cited: Sequence[Turn]) -> bool:
+    return any(takes_back(own_prose(turn.text)) for turn in _of(cited, Trust.HUMAN))
+
+
+def _speaker(claim: Claim, cited: Sequence[Turn]) -> tuple[str, _Speaker | None]:
     """The highest trust that said the whole statement in one turn.
 
-    A person's turn beside a tool's lends its authority only to its own words. An agent that
-    repeats what a tool printed speaks for the tool.
+    A person's turn beside a tool's lends its authority only to its own words, not to what it
+    quotes. An agent that has read untrusted text speaks for that text from then on: whatever words
+    it puts it in, nobody can tell the two apart.
     """
     people = _of(cited, Trust.HUMAN)
     if _carried(people, claim):
@@ -113,10 +138,10 @@ def _speaker(
     if not any(_carries(turn, claim) for turn in agents):
         untrusted = any(turn.trust is Trust.UNTRUSTED for turn in cited)
         return ("untrusted" if untrusted else "ungrounded_statement"), None
-    tools = _of((*session.context, *session.turns), Trust.UNTRUSTED)
-    if any(_carries(turn, claim) for turn in tools):
+    own = tuple(turn for turn in agents if not turn.after_untrusted)
+    if not any(_carries(turn, claim) for turn in own):
         return "untrusted", None
-    return "", _Speaker(Trust.AGENT, agents)
+    return "", _Speaker(Trust.AGENT, own)
 
 
 def _of(turns: Iterable[Turn], trust: Trust) -> tuple[Turn, ...]:
@@ -137,8 +162,8 @@ def _carries(turn: Turn, claim: Claim) -> bool:
 
 
 def _said(turn: Turn) -> str:
-    """The turn's text with its facets: what it is about need not be said again in words."""
-    return "\n".join((turn.text, *turn.about.keys(), *turn.about.values()))
+    """The turn's own words with its facets: what it is about need not be said again in words."""
+    return "\n".join((own_prose(turn.text), *turn.about.keys(), *turn.about.values()))
 
 
 def _observation(session: SessionInput, draft: Draft, speaker: _Speaker) -> Observation:

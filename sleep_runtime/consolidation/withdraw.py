@@ -6,6 +6,7 @@ note meant is the one about the same things that the words come nearest to, if i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from statistics import fmean
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from sleep_runtime.consolidation.compare import comparable, key_of, same_facets
 from sleep_runtime.consolidation.signal import name_of
-from sleep_runtime.consolidation.words import content, stems
+from sleep_runtime.consolidation.words import content, negated, stems
 from sleep_runtime.core.event import Trust
 from sleep_runtime.core.note import ALIVE, Dossier, Evidence, NoteStatus
 from sleep_runtime.core.observation import Claim
@@ -25,6 +26,35 @@ NEAR_ENOUGH, OWN_ENOUGH = 0.25, 0.15
 """Least nearness of the note that is meant, 0..1; and of one that the person said themselves."""
 STANDS_OUT = 1.3
 """So many times nearer than the next note the one that is meant has to be."""
+
+# Words with which something is taken back, as stems, in the languages that we could check.
+_TAKES_BACK = stems(
+    """forget drop scrap cancel undo withdraw withdrawn void lift lifted revoke retract retire
+    disregard ignore dead gone obsolete longer anymore stop stopped end ended over outdated
+    superseded remove removed skip unneeded unnecessary nevermind back wrong mistake mistaken
+    discard delete lapse lapsed expired expire abandon abandoned abolish rescind repeal relax
+    relaxed waive waived optional free instead except unsay overturn overturned reverse
+    reversed revert past history moot off out rid dispense suspended suspend closed finished
+    done away used formerly cancelled cancelling undecided any anything anyhow whatever
+    whichever however again open choice scratch aside negotiation unlearn unsent pull pulled
+    reviewed blank debate nothing proposal strike struck choose lose drops goes decide decides
+    ease unwind stale invalid unlimited unrestricted nicht mehr vergiss vergessen streichen
+    aufgehoben hinfällig plus oublie oubliez olvida olvide ya annule annulé anula esquece
+    esqueça dimentica più niet vergeet"""
+)
+_LEAVES_OPEN = re.compile(
+    r"\bup to (?!date|now)|\bas (?:you|they|he|she|it) (?:like|please|wish|want|see|prefer|suit)|"
+    r"\blet(?:ting)? go\b|\bgiven? up\b|\bonce more\b|\bhowever you\b",
+    re.IGNORECASE,
+)
+_TAKES_BACK_SIGNS = (
+    "\u4e0d\u518d",
+    "\u5fd8",
+    "\u53d6\u6d88",
+    "\u4e0d\u7528",
+    "\u3084\u3081",
+    "\u5fd8\u308c",
+)
 
 
 class Lesson(NamedTuple):
@@ -108,6 +138,17 @@ def speakers(evidence: Iterable[Evidence]) -> frozenset[str]:
 def pieces(proposal: Proposal) -> tuple[Evidence, ...]:
     """The evidence of a withdrawal, as evidence against what it takes back."""
     return tuple(item.model_copy(update={"weight": AGAINST}) for item in proposal.evidence)
+
+
+def takes_back(text: str) -> bool:
+    """True when there is a word in the text with which anything could be taken back, or a "no".
+
+    Loose on purpose: it only keeps an engine from reading a withdrawal into mere thanks.
+    """
+    said = not _TAKES_BACK.isdisjoint(stems(text)) or negated(text)
+    return (
+        said or bool(_LEAVES_OPEN.search(text)) or any(sign in text for sign in _TAKES_BACK_SIGNS)
+    )
 
 
 def is_enough(evidence: Sequence[Evidence], people: int) -> bool:

@@ -17,6 +17,7 @@
     │   ├── StoreFull           no space left: nothing was acked
     │   ├── StoreBusy           the data directory belongs to another runtime
     │   ├── StoreTooNew         the data was written by a newer version
+    │   ├── IndexBroken         the index cannot be read or written, the ledger can
     │   ├── LeaseLost           somebody with a higher epoch owns the scope
     │   └── StaleRevision       a note moved on since it was read
     ├── EngineError             a model call gave nothing usable
@@ -136,6 +137,10 @@ class StoreBusy(StoreError):
 
 class StoreTooNew(StoreError):
     """The data directory was written by a newer version."""
+
+
+class IndexBroken(StoreError):
+    """The index cannot be read or written: it is made again from the ledger."""
 
 
 class LeaseLost(StoreError):

@@ -48,12 +48,19 @@ class Trust(StrEnum):
         return {"human": 2, "agent": 1, "untrusted": 0}[self.value]
 
 
-def derive_trust(role: Role) -> Trust:
+FOREIGN_KINDS = frozenset({EventKind.TOOL_RESULT, EventKind.RETRIEVAL})
+"""What came from outside the talk, in whoever's turn a harness carries it."""
+
+
+def derive_trust(role: Role, kind: EventKind | None = None) -> Trust:
     """Trust follows from who speaks, never from what the payload claims.
 
-    Tool output is untrusted whatever it says. System text is the harness speaking: it may inform
-    like an agent, but it is nobody's correction.
+    Tool output is untrusted whatever it says, also in a person's turn, where several chat formats
+    put it. System text is the harness speaking: it may inform like an agent, but it is nobody's
+    correction.
     """
+    if kind in FOREIGN_KINDS:
+        return Trust.UNTRUSTED
     if role is Role.HUMAN:
         return Trust.HUMAN
     if role is Role.TOOL:
@@ -96,7 +103,7 @@ class Event(BaseModel):
 
     @property
     def trust(self) -> Trust:
-        return derive_trust(self.role)
+        return derive_trust(self.role, self.kind)
 
 
 class StoredEvent(BaseModel):

@@ -120,6 +120,7 @@ class Note(BaseModel):
             "applies_when": claim.applies_when,
             "about": dict(claim.about),
             "status": self.status.value,
+            "trust": self.trust.value,
             "confidence": round(self.confidence, 4),
             "support": self.support.model_dump(),
             "helpful": self.helpful,

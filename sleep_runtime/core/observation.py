@@ -57,7 +57,11 @@ class Claim(BaseModel):
 
 
 class Turn(BaseModel):
-    """One event as an engine reads it: redacted, cut to length, named by its event id."""
+    """One event as an engine reads it: redacted, cut to length, named by its event id.
+
+    ``after_untrusted`` tells that the speaker had read text of a tool or a document before, in this
+    session. It is for the check of an engine's answer, and no part of the question.
+    """
 
     model_config = _QUIET
 
@@ -68,6 +72,7 @@ class Turn(BaseModel):
     trust: Trust
     text: str
     about: dict[str, str] = Field(default_factory=dict)
+    after_untrusted: bool = Field(default=False, exclude=True)
 
 
 class SessionInput(BaseModel):

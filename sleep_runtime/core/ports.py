@@ -662,7 +662,10 @@ class Hit(BaseModel):
 
 
 class Index(Protocol):
-    """Vectors of notes, disposable: it can always be rebuilt from the ledger."""
+    """Vectors of notes, disposable: it can always be rebuilt from the ledger.
+
+    Raises ``IndexBroken`` when what it keeps cannot be used any more.
+    """
 
     def upsert(self, generation: int, entries: Sequence[tuple[Note, bytes]]) -> None: ...
 
@@ -676,6 +679,12 @@ class Index(Protocol):
     ) -> list[Hit]: ...
 
     def drop(self, generation: int) -> None: ...
+
+    def start_over(self) -> None:
+        """Put whatever is there out of the way and be empty, as after ``IndexBroken``.
+
+        The caller marks every note in the ledger before it fills the index again.
+        """
 
     def close(self) -> None: ...
 

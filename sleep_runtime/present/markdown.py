@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sleep_runtime.core.note import Note
 from sleep_runtime.core.ports import Compiled, ScoredNote
-from sleep_runtime.core.text import one_line
+from sleep_runtime.core.text import quoted_line
 from sleep_runtime.present.lines import frame, sentence, wrap
 from sleep_runtime.present.tokens import EstimatedTokens, TokenCounter
 
@@ -79,7 +79,7 @@ def _headings(note: Note) -> dict[tuple[str, str], str]:
 
 
 def _subject(note: Note) -> str:
-    return one_line(note.claim.subject)
+    return quoted_line(note.claim.subject)
 
 
 def _bullet(note: Note) -> str:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from sleep_runtime.core.errors import InvalidConfig, NotFound, SleepRuntimeError
 from sleep_runtime.core.fence import CLOSE, OPEN, fence
 from sleep_runtime.core.ports import Compiled, Compiler, ScoredNote
+from sleep_runtime.core.text import quoted_line
 from sleep_runtime.present.tokens import EstimatedTokens, TokenCounter
 from sleep_runtime.telemetry.events import LogEvent
 from sleep_runtime.telemetry.log import get_logger
@@ -90,8 +91,9 @@ def _warn(problem: Problem) -> None:
 class Guarded:
     """Somebody else's compiler, held to what readers rely on.
 
-    Its text gets the fence if it has none, so that the next night knows our own words again; a
-    note it was not given is not reported as shown; what it throws names it.
+    The notes it is given are clean already: each text on one line, without marks of ours or of a
+    chat template. Its text gets the fence if it has none, so that the next night knows our own
+    words again; a note it was not given is not reported as shown; what it throws names it.
     """
 
     def __init__(self, inner: Compiler, counter: TokenCounter | None = None) -> None:
@@ -101,7 +103,8 @@ class Guarded:
 
     def compile(self, notes: Sequence[ScoredNote], *, query: str, budget_tokens: int) -> Compiled:
         try:
-            made = self._inner.compile(notes, query=query, budget_tokens=budget_tokens)
+            clean = [_clean(scored) for scored in notes]
+            made = self._inner.compile(clean, query=query, budget_tokens=budget_tokens)
             made = Compiled.model_validate(made)
         except Exception as error:
             raise SleepRuntimeError(
@@ -118,6 +121,27 @@ class Guarded:
             compiler=self.name,
             tokens=made.tokens + added,
         )
+
+
+def _clean(scored: ScoredNote) -> ScoredNote:
+    """The note with nothing in its words that could pose as more than words."""
+    claim = scored.note.claim
+    words = {
+        "statement": quoted_line(claim.statement),
+        "subject": quoted_line(claim.subject),
+        "aspect": quoted_line(claim.aspect),
+        "value": quoted_line(claim.value),
+        "applies_when": quoted_line(claim.applies_when),
+        "about": {quoted_line(k): quoted_line(v) for k, v in claim.about.items()},
+        "corrects": "",
+    }
+    note = scored.note.model_copy(
+        update={
+            "claim": claim.model_copy(update=words),
+            "reason": quoted_line(scored.note.reason),
+        }
+    )
+    return scored.model_copy(update={"note": note})
 
 
 def _is_fenced(text: str) -> bool:

@@ -101,7 +101,7 @@ class Scopes:
                 scope=str(scope),
                 reason=f"{len(rows) - usable} of {len(rows)} notes have no vector of the model"
                 f" {self._vectors.model}",
-                mend="sleep-runtime index rebuild",
+                mend="sleep-runtime rebuild",
             )
         segments = (Segment(scope, rows, era=erasures_in(version)),)
         return Scoped(scope, version, segments, indexed=True, foreign=usable == 0)

@@ -14,11 +14,12 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from sleep_runtime.core.access import AccessRole, Caller
-from sleep_runtime.core.errors import InvalidEvent, InvalidInput, SleepRuntimeError
+from sleep_runtime.core.errors import Forbidden, InvalidEvent, InvalidInput, SleepRuntimeError
 from sleep_runtime.core.event import Event, EventKind, Role, Trust
 from sleep_runtime.core.ids import stable_id
 from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.scope import Scope
+from sleep_runtime.serve.audit import Auditor
 from sleep_runtime.serve.bare import (
     CaptureEndpoint,
     ContextEndpoint,
@@ -94,23 +95,24 @@ def build_app(parts: HotPathParts, authenticate: Authenticate = anybody) -> Fron
     )
     # The way FastAPI documents for extending the description.
     app.openapi = partial(description, app)  # type: ignore[method-assign]
+    app.state.auditor = parts.auditor
     reader = Reader(parts)
     _add_error_handlers(app)
     _add_feedback(app, parts, reader)
-    _add_notes(app, reader)
+    _add_notes(app, parts, reader)
     _add_nights(app, parts, reader)
-    _add_people(app, People(parts, reader))
+    _add_people(app, parts, People(parts, reader))
     add_pool(app, parts)
     add_subjects(app, parts, reader)
     _add_health(app, parts)
     threads = reading_threads()
     hot: dict[str, Endpoint] = {
         "/v1/events": CaptureEndpoint(parts),
-        "/v1/search": SearchEndpoint(reader, threads, parts.limiter),
-        "/v1/context": ContextEndpoint(reader, threads, parts.limiter),
+        "/v1/search": SearchEndpoint(reader, threads, parts.limiter, parts.auditor),
+        "/v1/context": ContextEndpoint(reader, threads, parts.limiter, parts.auditor),
     }
     bodies = Bodies(parts.body_s, parts.max_bodies_bytes)
-    return Front(app, hot, bodies, parts.latency, authenticate, limiter=parts.limiter)
+    return Front(app, hot, bodies, parts.latency, authenticate, parts.limiter, parts.auditor)
 
 
 def _add_feedback(app: FastAPI, parts: HotPathParts, reader: Reader) -> None:
@@ -152,7 +154,7 @@ def _refusal(said: str) -> InvalidEvent:
     return InvalidEvent(reason or rest, field=field, mend=mend or "send another")
 
 
-def _add_notes(app: FastAPI, reader: Reader) -> None:
+def _add_notes(app: FastAPI, parts: HotPathParts, reader: Reader) -> None:
     @app.get("/v1/notes")
     async def notes(
         caller: Asking,
@@ -164,6 +166,7 @@ def _add_notes(app: FastAPI, reader: Reader) -> None:
         """Notes at and below ``scope``, by id."""
         at, of_status = _scope(scope), _status(status)
         rights = rights_at(caller, AccessRole.READ, at)
+        parts.auditor.read(caller, at)
         return await run_in_threadpool(
             reader.notes, rights, at, of_status, limit=limit, after=after
         )
@@ -171,7 +174,9 @@ def _add_notes(app: FastAPI, reader: Reader) -> None:
     @app.get("/v1/notes/{note_id}")
     async def note(caller: Asking, note_id: str) -> dict[str, Any]:
         """One note: its revisions with their reasons, and excerpts of its evidence."""
-        return await run_in_threadpool(reader.note, caller.rights(), note_id)
+        found = await run_in_threadpool(reader.note, caller.rights(), note_id)
+        parts.auditor.read(caller, Scope(found["note"]["scope"]), note_id)
+        return found
 
 
 def _add_nights(app: FastAPI, parts: HotPathParts, reader: Reader) -> None:
@@ -196,12 +201,15 @@ def _add_nights(app: FastAPI, parts: HotPathParts, reader: Reader) -> None:
         """Runs at and below ``scope``, newest first."""
         at = _scope(scope)
         rights = rights_at(caller, AccessRole.READ, at)
+        parts.auditor.read(caller, at)
         return {"runs": await run_in_threadpool(reader.runs, rights, at, limit=limit)}
 
     @app.get("/v1/runs/{run_id}")
     async def run(caller: Asking, run_id: str) -> dict[str, Any]:
         """One run: what was proposed, what was thought of it, what was written and why."""
-        return await run_in_threadpool(reader.run, caller.rights(), run_id)
+        found = await run_in_threadpool(reader.run, caller.rights(), run_id)
+        parts.auditor.read(caller, Scope(found["run"]["scope"]), run_id)
+        return found
 
     @app.get("/v1/status")
     async def status(caller: Asking, scope: str | None = None) -> dict[str, Any]:
@@ -227,7 +235,7 @@ def _add_nights(app: FastAPI, parts: HotPathParts, reader: Reader) -> None:
         return await parts.repair("rebuild")
 
 
-def _add_people(app: FastAPI, people: People) -> None:
+def _add_people(app: FastAPI, parts: HotPathParts, people: People) -> None:
     @app.post("/v1/runs/{run_id}/undo")
     async def undo(caller: Asking, run_id: str, body: UndoBody) -> dict[str, Any]:
         """Restore the state before a run, by a run that can be undone itself.
@@ -246,6 +254,7 @@ def _add_people(app: FastAPI, people: People) -> None:
         """What the Curator would not decide, at and below ``scope``, oldest first."""
         at = _scope(scope)
         rights = rights_at(caller, AccessRole.READ, at)
+        parts.auditor.read(caller, at)
         return await run_in_threadpool(people.reviews, rights, at, state, limit=limit)
 
     @app.post("/v1/reviews/{review_id}")
@@ -292,8 +301,11 @@ def _status(text: str) -> NoteStatus | None:
 
 
 def _add_error_handlers(app: FastAPI) -> None:
-    async def ours(request: Request, error: Exception) -> Response:  # noqa: ARG001 - the signature is the framework's
+    async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, SleepRuntimeError)  # noqa: S101 - registered for this type only
+        if isinstance(error, Forbidden):
+            auditor: Auditor = app.state.auditor
+            auditor.refused(caller_of(request), request.method, request.scope["route"].path)
         return _error_response(error)
 
     async def invalid(request: Request, error: Exception) -> Response:  # noqa: ARG001

@@ -23,6 +23,7 @@ from sleep_runtime.capture.native import parse_events
 from sleep_runtime.core.access import AccessRole, Caller, Rights
 from sleep_runtime.core.errors import InvalidInput
 from sleep_runtime.core.scope import Scope
+from sleep_runtime.serve.audit import Auditor
 from sleep_runtime.serve.bodies import Limit
 from sleep_runtime.serve.hot_path import HotPathParts, Reader
 from sleep_runtime.serve.limits import Limiter
@@ -90,6 +91,7 @@ class CaptureEndpoint:
         self.limit = Limit(parts.limits.max_body_bytes, _SMALLER_BATCHES)
 
     async def __call__(self, caller: Caller, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:
+        caller.anywhere(AccessRole.CAPTURE)
         answer = await append(
             self._parts,
             caller,
@@ -107,16 +109,20 @@ class _QuestionEndpoint(ABC, Generic[Model]):
     takes: type[Model]
     seconds: Histogram
 
-    def __init__(self, reader: Reader, threads: Executor, limiter: Limiter) -> None:
+    def __init__(
+        self, reader: Reader, threads: Executor, limiter: Limiter, auditor: Auditor
+    ) -> None:
         self._reader = reader
         self._threads = threads
         self._limiter = limiter
+        self._auditor = auditor
 
     async def __call__(self, caller: Caller, headers: Mapping[bytes, bytes], raw: bytes) -> bytes:  # noqa: ARG002 - the protocol's signature
         caller.anywhere(AccessRole.READ)
         self._limiter.question(caller)
         body = _read(self.takes, raw)
         caller.require(AccessRole.READ, body.scope)
+        self._auditor.read(caller, body.scope)
         with self.seconds.time():
             loop = asyncio.get_running_loop()
             seen: list[int] = []

@@ -13,7 +13,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive
 
 from sleep_runtime.core.access import ROOT, Caller
-from sleep_runtime.core.errors import InvalidInput, SleepRuntimeError
+from sleep_runtime.core.errors import Forbidden, InvalidInput, SleepRuntimeError
+from sleep_runtime.serve.audit import Auditor
 from sleep_runtime.serve.bare import SMALL, Endpoint, respond
 from sleep_runtime.serve.bodies import Bodies, Limit
 from sleep_runtime.serve.errors import answer_of, too_large
@@ -57,6 +58,7 @@ class Front:
         latency: LatencyWindow | None = None,
         authenticate: Authenticate = anybody,
         limiter: Limiter | None = None,
+        auditor: Auditor | None = None,
     ) -> None:
         self.app = app
         self._hot = hot
@@ -64,6 +66,7 @@ class Front:
         self._latency = latency
         self._authenticate = authenticate
         self._limiter = limiter or Limiter()
+        self._auditor = auditor
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -110,13 +113,14 @@ class Front:
             if endpoint is None:
                 await self.app({**scope, _CALLER: caller}, _again(body, receive), send)
             else:
-                await self._answer(endpoint, caller, headers, body, send)
+                await self._answer(endpoint, scope["path"], caller, headers, body, send)
         finally:
             self._bodies.drop(body)
 
     async def _answer(
         self,
         endpoint: Endpoint,
+        path: str,
         caller: Caller,
         headers: Mapping[bytes, bytes],
         body: bytes,
@@ -126,6 +130,8 @@ class Front:
         try:
             answer = await endpoint(caller, headers, body)
         except SleepRuntimeError as error:
+            if isinstance(error, Forbidden) and self._auditor is not None:
+                self._auditor.refused(caller, "POST", path)
             await _tell(send, error)
         else:
             await respond(send, answer)

@@ -35,6 +35,7 @@ from sleep_runtime.core.scope import Scope
 from sleep_runtime.core.undo import Undoing
 from sleep_runtime.present.registry import get_compiler
 from sleep_runtime.present.search import Searcher
+from sleep_runtime.serve.audit import Auditor
 from sleep_runtime.serve.latency import LatencyWindow
 from sleep_runtime.serve.limits import Limiter
 
@@ -78,6 +79,7 @@ class HotPathParts:
     engine_name: str
     version: str
     started_at: datetime
+    auditor: Auditor
     limits: CaptureLimits = field(default_factory=CaptureLimits)
     limiter: Limiter = field(default_factory=Limiter)
     default_compiler: str = "markdown"

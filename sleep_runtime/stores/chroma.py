@@ -15,13 +15,13 @@ import shutil
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from sleep_runtime.core.errors import StoreError, StoreFull
+from sleep_runtime.core.errors import IndexBroken, StoreError, StoreFull
 from sleep_runtime.core.ids import digest
 from sleep_runtime.core.note import Note
 from sleep_runtime.core.ports import Hit
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 DEFAULT_BUCKETS = 16
 _BATCH = 500
 _NAME = re.compile(r"notes-\d+-\d+-(\d+)-\d+")
-_MEND = "restart: a damaged index is set aside and filled again from the ledger"
+_DATABASE = "chroma.sqlite3"
+_MEND = "run sleep-runtime rebuild: a damaged index is set aside and filled again from the ledger"
 
 T = TypeVar("T")
 
@@ -52,8 +53,9 @@ class ChromaIndex:
     another number of buckets, which is dropped. In both cases the caller marks every note in the
     ledger before it projects anything: the marks outlive whatever interrupts the filling.
 
-    Raises ``StoreBusy`` when another process owns the directory and ``StoreError`` for whatever
-    Chroma cannot do. Calls may come from any thread of the owner; they are served one at a time.
+    Raises ``StoreBusy`` when another process owns the directory and ``IndexBroken`` for whatever
+    Chroma cannot do, and when its database was removed or replaced under it. Calls may come from
+    any thread of the owner; they are served one at a time.
     """
 
     def __init__(self, path: str | Path, *, buckets: int = DEFAULT_BUCKETS) -> None:
@@ -62,6 +64,8 @@ class ChromaIndex:
         self.path = Path(path)
         self.set_aside: Path | None = None
         self.fresh = False
+        self._closed = False
+        self._file: tuple[int, int] | None = None
         self._buckets = buckets
         self._lock = threading.Lock()
         self._collections: dict[str, Collection] = {}
@@ -137,6 +141,7 @@ class ChromaIndex:
     def close(self) -> None:
         """Release the directory. Calling it again does nothing; calling anything else fails."""
         with self._lock:
+            self._closed = True
             client, self._client = self._client, None
             self._collections = {}
             try:
@@ -146,22 +151,29 @@ class ChromaIndex:
             finally:
                 self._owner.close()
 
+    def start_over(self) -> None:
+        """Set aside what is there and open an empty directory. See ``Index.start_over``."""
+        with self._lock:
+            if self._closed:
+                raise _closed()
+            client, self._client = self._client, None
+            if client is not None:
+                with suppress(StoreError), _translated():  # what is broken may not close either
+                    client.close()
+            with _translated():
+                self._move_aside()
+                self._client = self._open()
+
     def wipe(self) -> None:
-        """Begin again with an empty directory: Chroma keeps deleted ids and vectors in its files.
+        """Start over, and keep nothing of what was there: Chroma's files hold what was deleted.
 
         The caller marks every note in the ledger afterwards. A crash in between leaves an index
         that opens as ``fresh``.
         """
+        self.start_over()
         with self._lock, _translated():
-            if self._client is None:
-                raise StoreError("is closed", field="index", mend="open it again")
-            client, self._client = self._client, None
-            self._collections = {}
-            client.close()
-            for directory in (self.path, self._beside(".broken")):
-                if directory.exists():
-                    _remove(directory)
-            self._client = self._open()
+            _remove(self._beside(".broken"))
+            self.set_aside = None
 
     def _open(self) -> Client:
         """Open and read a little of everything; what cannot be read is moved out of the way.
@@ -195,6 +207,7 @@ class ChromaIndex:
                     _probe(collection)
                     self._collections[listed.name] = collection
                 self._drop_other_buckets(client)
+                self._file = self._identity()
         except StoreError:
             if client is not None:
                 client.close()
@@ -229,9 +242,20 @@ class ChromaIndex:
     @contextmanager
     def _using(self) -> Iterator[Client]:
         with self._lock, _translated():
-            if self._client is None:
-                raise StoreError("is closed", field="index", mend="open it again")
+            if self._closed:
+                raise _closed()
+            # Chroma goes on reading a file that was removed or replaced, as if nothing were amiss.
+            if self._client is None or self._identity() != self._file:
+                raise IndexBroken(f"{self.path} was removed", field="index", mend=_MEND)
             yield self._client
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Which file the database is; None when there is none."""
+        try:
+            found = (self.path / _DATABASE).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _name(self, generation: int, dim: int, scope: Scope) -> str:
         bucket = int(digest(scope.org)[:8], 16) % self._buckets
@@ -247,6 +271,10 @@ class ChromaIndex:
                 name, embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
             )
         return self._collections[name]
+
+
+def _closed() -> StoreError:
+    return StoreError("is closed", field="index", mend="open it again")
 
 
 def _remove(path: Path) -> None:
@@ -364,4 +392,4 @@ def _store_error(error: BaseException) -> StoreError:
     text = " ".join(str(error).split())[:300]
     if "disk is full" in text or "No space left" in text:
         return StoreFull(text, field="index", mend="free space, then try again")
-    return StoreError(f"{type(error).__name__}: {text}", field="index", mend=_MEND)
+    return IndexBroken(f"{type(error).__name__}: {text}", field="index", mend=_MEND)

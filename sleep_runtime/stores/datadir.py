@@ -9,6 +9,7 @@ data_dir/
   access.sqlite       API keys, hashed
   local.key           the secret of this machine's own key, for its owner only
   runtime.json        where the running runtime listens
+  backups.json        which backups were made of it
   <name>.lock         held while an owner lives, with its pid
 """
 
@@ -32,10 +33,15 @@ _LOCK_POLL_S = 0.05
 
 
 class DataDir:
-    """One data directory. Making the object touches nothing; ``ensure`` creates and checks it."""
+    """One data directory. Making the object touches nothing; ``ensure`` creates and checks it.
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    ``restoring`` is for whoever fills an empty one from a backup: until ``end_restoring`` nobody
+    else may open it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, restoring: bool = False) -> None:
         self.path = Path(path).expanduser().absolute()
+        self._restoring = restoring
 
     @property
     def journal_path(self) -> Path:
@@ -73,7 +79,7 @@ class DataDir:
         """Create the directory (for its owner only) or check that this version can read it.
 
         Raises ``StoreTooNew`` when a newer version wrote it, ``StoreError`` when it cannot be
-        used. Calling it again changes nothing.
+        used, such as after a restore that did not end. Calling it again changes nothing.
         """
         with store_errors(self.path):
             made = [place for place in (self.path, *self.path.parents) if not place.exists()]
@@ -82,10 +88,23 @@ class DataDir:
                 self._check_format()
             else:
                 _sync_names(made or [self.path])  # somebody may have died between these two
-                write_atomically(
-                    self.format_file, json.dumps({"format": FORMAT, "written_by": __version__})
-                )
+                self._write_format(restoring=self._restoring)
         return self
+
+    def is_restoring(self) -> bool:
+        """Whether a restore into this directory began and did not end."""
+        return self.format_file.exists() and bool(_read_marker(self.format_file).get("restoring"))
+
+    def end_restoring(self) -> None:
+        """What was restored is whole: from now on the directory is like any other."""
+        self._write_format(restoring=False)
+
+    def _write_format(self, *, restoring: bool) -> None:
+        marker: dict[str, Any] = {"format": FORMAT, "written_by": __version__}
+        if restoring:
+            marker["restoring"] = True
+        with store_errors(self.path):
+            write_atomically(self.format_file, json.dumps(marker))
 
     def _check_format(self) -> None:
         marker = _read_marker(self.format_file)
@@ -96,6 +115,16 @@ class DataDir:
                 f"{FORMAT}",
                 field="data_dir",
                 mend="run the newer sleep-runtime, or choose another SLEEP_DATA_DIR",
+            )
+        if bool(marker.get("restoring")) is not self._restoring:
+            raise StoreError(
+                f"{self.path} belongs to a runtime already"
+                if self._restoring
+                else f"{self.path} is being restored from a backup, or that was interrupted",
+                field="data_dir",
+                mend="restore into an empty directory"
+                if self._restoring
+                else "wait for the restore to end, or run it again",
             )
 
     @contextmanager

@@ -16,6 +16,8 @@ from sleep_runtime.core.erasure import Erasure, Target, public
 from sleep_runtime.core.errors import StoreError
 from sleep_runtime.core.policy import Policy
 from sleep_runtime.core.ports import Clock, Embedder
+from sleep_runtime.stores.backup.make import seal
+from sleep_runtime.stores.backup.manifest import MANIFEST, read_manifest
 from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.eraser import Eraser, EraserParts
 from sleep_runtime.stores.journal import SqliteJournal
@@ -45,6 +47,8 @@ def erase_in(
 def mend_backup(path: Path, erasure: Erasure) -> Mapping[str, Any]:
     """Do an erasure in a backup too; what the receipt says of it. See ``eraser.MendBackup``."""
     found = reapply(path, [erasure])
+    if found and (path / MANIFEST).is_file():
+        seal(path, made_at=read_manifest(path).made_at)
     told = ("digests_after", "scan", "removed")
     return {"erasures": [{name: one[name] for name in told} for one in found]}
 

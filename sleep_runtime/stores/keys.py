@@ -107,6 +107,11 @@ class KeyStore:
             _insert(connection, made)
         return made.key
 
+    def forget_local(self) -> None:
+        """Remove a machine's own key, whose secret stayed there: the next start makes another."""
+        with self._writing() as connection:
+            connection.execute("DELETE FROM keys WHERE local")
+
     def all(self) -> list[ApiKey]:
         """All keys, those that are expired or revoked too, the oldest first."""
         if not self.path.exists():

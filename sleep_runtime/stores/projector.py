@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from sleep_runtime.core.errors import StoreBusy, StoreError
+from sleep_runtime.core.errors import IndexBroken, StoreBusy, StoreError
 from sleep_runtime.core.note import Note, NoteStatus
 from sleep_runtime.core.ports import (
     Embedder,
@@ -117,12 +117,17 @@ class Projector:
     def reconcile(self) -> ReconcileReport:
         """Compare the whole index with the ledger and repair it. Marks are left alone.
 
-        Leftovers of a rebuild that died are dropped too.
+        Leftovers of a rebuild that died are dropped too. An index that cannot be used is set
+        aside, and all of it is missing.
         """
         with self._exclusive():
             generation = self._reader.generation()
-            self._drop_leftovers(generation)
-            report = self._align(generation)
+            try:
+                self._drop_leftovers(generation)
+                report = self._align(generation)
+            except IndexBroken as broken:
+                self._start_over(generation, broken)
+                report = self._align(generation)
         log.info(LogEvent.INDEX_RECONCILED, generation=generation, **report.model_dump())
         return report
 
@@ -132,13 +137,18 @@ class Projector:
         With an ``embedder`` every statement whose vector another model made is embedded anew;
         its vector is stored page by page, so that a rebuild that died goes on where it stood.
         The new generation itself is filled from nothing each time. Readers use the old one until
-        the new one was read back; raises ``StoreError`` when it does not hold what it should.
+        the new one was read back; raises ``StoreError`` when it does not hold what it should. An
+        index that cannot be used is set aside first.
         """
         with self._exclusive():
             old = self._reader.generation()
-            self._drop_leftovers(old)
             embedded = self._embed(embedder) if embedder else 0
-            notes = self._fill(old + 1)
+            try:
+                self._drop_leftovers(old)
+                notes = self._fill(old + 1)
+            except IndexBroken as broken:
+                self._start_over(old, broken)
+                notes = self._fill(old + 1)
             failpoint("index.rebuild.filled")
             self._writer.flip_generation(old + 1)
             self._index.drop(old)
@@ -147,6 +157,12 @@ class Projector:
         return report
 
     # ------------------------------------------------------------------ steps
+
+    def _start_over(self, generation: int, broken: IndexBroken) -> None:
+        """Empty the index. The marks are durable: whatever dies before it is full, they know."""
+        log.warning(LogEvent.INDEX_BROKEN, reason=str(broken))
+        self._index.start_over()
+        self._writer.mark_all(generation=generation)
 
     def _apply(self, generation: int, note_ids: Sequence[str]) -> dict[str, int]:
         """Make the index right for these notes.

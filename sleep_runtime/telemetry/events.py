@@ -43,6 +43,7 @@ class LogEvent(StrEnum):
     REQUEST_FAILED = "request.failed", "a request was answered with an error of ours"
 
     # access
+    AUDIT_MISSED = "audit.missed", "a read or a refusal could not be entered into the audit log"
     AUTH_TOKEN_REFUSED = "auth.token_refused", "a token of the identity provider proves nothing"
     AUTH_KEYS_AWAY = "auth.keys_away", "the identity provider's keys could not be fetched"
 

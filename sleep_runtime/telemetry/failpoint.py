@@ -52,6 +52,10 @@ NAMES: dict[str, str] = {
     "erasure.noted": "a step is noted as done",
     "erasure.done": "the receipt is kept, the file of the erasure is still there",
     "index.rebuild.filled": "the new generation is full, readers use the old one",
+    "backup.copied": "the databases are copied, nothing says so",
+    "backup.sealed": "the manifest is written, the backup still has its hidden name",
+    "restore.copied": "one database is restored, the directory still says that it is unfinished",
+    "restore.checked": "everything is restored and checked, the directory does not say so yet",
 }
 
 

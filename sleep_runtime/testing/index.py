@@ -54,6 +54,10 @@ class InMemoryIndex:
         with self._lock:
             self._open().pop(generation, None)
 
+    def start_over(self) -> None:
+        with self._lock:
+            self._open().clear()
+
     def close(self) -> None:
         self._closed = True
 

@@ -28,11 +28,12 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
 
 def test_what_is_no_http_is_answered_or_hung_up_on_and_kills_nobody(runtime: Runtime) -> None:
     before = {process.pid for process in runtime.processes("HotPath")}
-    found = wire.attack(runtime.url, seeded=SEED, mutations=150, patience_s=BODY_S + 10)
+    key = running.key_of(runtime.data_dir.parent)
+    found = wire.attack(runtime.url, key, seeded=SEED, mutations=150, patience_s=BODY_S + 10)
     print(f"{found.inputs} connections: {dict(sorted(found.statuses.items()))}")
     assert not found.failures
     assert (found.server_errors, found.hangs) == (0, 0)
-    assert not running.problems(runtime.url)
+    assert not running.problems(runtime.url, key)
     assert {process.pid for process in runtime.processes("HotPath")} == before
 
 

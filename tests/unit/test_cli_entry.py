@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from sleep_runtime.cli.output import out, say
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -41,3 +45,11 @@ def test_with_it_the_command_is_the_command() -> None:
     )
     assert done.returncode == 0
     assert done.stdout.startswith("sleep-runtime ")
+
+
+def test_no_text_of_a_note_commands_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    out("\x1b[2J\x1b[Ha rule\u202e\x07\n  second line")
+    say("\x9b1mloud")
+    shown = capsys.readouterr()
+    assert shown.out == "[2J[Ha rule\n  second line\n"
+    assert shown.err == "1mloud\n"

@@ -130,8 +130,20 @@ class IndexContract:
         index.delete(1, [f"n{i:04}" for i in range(1200)])
         assert index.revisions(1) == {"n1200": 1}
 
+    def test_started_over_it_is_empty_and_works(self, index: Index) -> None:
+        index.upsert(1, [(note("a"), axis(1, 0))])
+        index.upsert(2, [(note("b"), axis(1, 0))])
+        index.start_over()
+        index.start_over()
+        assert index.revisions(1) == index.revisions(2) == {}
+        index.upsert(1, [(note("c"), axis(1, 0))])
+        assert index.revisions(1) == {"c": 1}
+        assert [hit.note_id for hit in index.query(1, axis(1, 0), [BANKING], k=5)] == ["c"]
+
     def test_a_closed_index_says_so(self, index: Index) -> None:
         index.close()
         index.close()
         with pytest.raises(StoreError, match="closed"):
             index.revisions(1)
+        with pytest.raises(StoreError, match="closed"):
+            index.start_over()

@@ -1,0 +1,1 @@
+"""Can untrusted text become a rule? Attacks at write, at search and in the compiled prompt."""
