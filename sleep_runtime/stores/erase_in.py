@@ -65,7 +65,9 @@ def reapply(directory: Path, erasures: Iterable[Erasure], **how: Any) -> list[di
     A session and an event are known by their salted hash alone: each name in the journal is
     compared with it. Whoever restores calls this before anything is served.
     """
-    receipts = []
+    # One that died here may have removed every name by which it would be found again.
+    with _offline(directory, how.get("policy"), how.get("embedder"), how.get("clock")) as eraser:
+        receipts = [public(one) for one in eraser.resume()]
     for erasure in erasures:
         with view(DataDir(directory).journal_path) as journal:
             targets = journal.named(erasure)
