@@ -167,6 +167,20 @@ def start(things: Things, caller: Caller) -> Iterator[Asked]:
             yield _about(asked, str(scope), _unlike(scope)) if scope else asked
 
 
+def erase(things: Things, caller: Caller) -> Iterator[Asked]:
+    """Erasures are asked for where the caller may not, and of nothing that there is."""
+    for scope in things.scopes:
+        if not caller.may(AccessRole.ADMIN, scope):
+            asked = Asked("DELETE", f"/v1/subjects/{scope}", b"")
+            yield _about(asked, str(scope), _unlike(scope))
+
+
+def erasures(things: Things, _caller: Caller) -> Iterator[Asked]:
+    yield _get("/v1/erasures")
+    for scope in things.scopes:
+        yield _about(_get("/v1/erasures", scope=scope), *_as_query(scope))
+
+
 def feedback(things: Things, _caller: Caller) -> Iterator[Asked]:
     for scope, note_id in product(things.scopes, things.notes[::8]):
         body = {"scope": scope, "note": note_id, "helpful": True, "ts": _now(things)}
@@ -225,6 +239,9 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/metrics"): nothing("GET", "/metrics"),
     ("GET", "/healthz"): nothing("GET", "/healthz"),
     ("GET", "/readyz"): nothing("GET", "/readyz"),
+    ("DELETE", "/v1/subjects/{scope}"): erase,
+    ("GET", "/v1/erasures"): erasures,
+    ("GET", "/v1/erasures/{erasure_id}"): nothing("GET", "/v1/erasures/erasure_unknown"),
     ("POST", "/v1/feedback"): feedback,
     ("POST", "/v1/events"): events,
 }

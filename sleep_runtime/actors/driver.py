@@ -49,6 +49,10 @@ class RunDriver:
         self._parts = parts
         self._shelf = Shelf(parts.ledger, departed.listed(parts.policy.tiers.departed))
 
+    def forget(self) -> None:
+        """Drop the notes that are held: something was erased. From any thread."""
+        self._shelf.forget()
+
     def consolidate(
         self, scope: Scope, trigger: Trigger = Trigger.MANUAL, requested: str = ""
     ) -> Run | None:

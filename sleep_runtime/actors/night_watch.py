@@ -16,14 +16,17 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from sleep_runtime.actors.erasures import Erasures
 from sleep_runtime.actors.pool_keeper import PoolKeeper
 from sleep_runtime.actors.scheduler import Dispatch, Scheduler, Slots
 from sleep_runtime.actors.tiers import Tiers
 from sleep_runtime.actors.whereabouts import Whereabouts, here
+from sleep_runtime.core.erasure import Erasure, Target
 from sleep_runtime.core.errors import RuntimeUnavailable
 from sleep_runtime.core.pool import Backlog
 from sleep_runtime.core.run import RunState, Trigger
 from sleep_runtime.core.scope import Scope
+from sleep_runtime.stores.eraser import Eraser
 from sleep_runtime.telemetry.events import LogEvent
 from sleep_runtime.telemetry.log import get_logger
 from sleep_runtime.telemetry.metrics import Sample, registry, snapshot
@@ -52,7 +55,9 @@ class NightWatch:
         *,
         tick_s: float,
         catch_up: Callable[[], object],
+        make_eraser: Callable[[], Eraser],
     ) -> None:
+        self._erasures = Erasures(make_eraser())
         self._tiers = make_tiers()
         self._scheduler = make_scheduler(self._dispatch, self._room)
         self._keeper = make_keeper(self._pool_changed, self._scheduler.backlog)
@@ -65,6 +70,7 @@ class NightWatch:
         self._samples = _LastAnswers()
         self._tiers.ensure()
         self._keeper.start()
+        self._erasures.start()
         self._thread = threading.Thread(target=self._watch, name="night-watch", daemon=True)
         self._thread.start()
 
@@ -74,6 +80,10 @@ class NightWatch:
         self._keeper.look_now()
         self._wake.set()
         return scopes
+
+    def erase(self, target: Target) -> Erasure:
+        """Remember, durably, that this has to go; it is carried out in a thread of its own."""
+        return self._erasures.ask(target)
 
     def give_way(self, seconds: float, timeout_s: float) -> dict[str, Any]:
         """See ``PoolKeeper.ask``."""
@@ -110,6 +120,7 @@ class NightWatch:
         """
         self._stop.set()
         self._wake.set()
+        self._erasures.stop(grace_s)
         self._thread.join(timeout=grace_s)
         refs = [night.ref for night in self._under_way.values()]
         _, cut_short = ray.wait(refs, num_returns=len(refs), timeout=grace_s) if refs else ([], [])

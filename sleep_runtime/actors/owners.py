@@ -17,6 +17,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from sleep_runtime.actors.journal_line import JournalSocket
 from sleep_runtime.actors.whereabouts import Whereabouts, here
+from sleep_runtime.core.erasure import Target
 from sleep_runtime.core.errors import SleepRuntimeError, StoreError
 from sleep_runtime.core.policy import TriggerPolicy
 from sleep_runtime.core.ports import Embedder, Hit, LedgerWriter
@@ -66,6 +67,14 @@ class JournalOwner:
     def address(self) -> str:
         """The path of the socket that appends are sent to, on this machine."""
         return str(self._socket.path)
+
+    def erase(self, target: Target, upto: int) -> int:
+        """See ``SqliteJournal.erase``."""
+        return self._journal.erase(target, upto)
+
+    def compact(self) -> None:
+        """See ``SqliteJournal.compact``."""
+        self._journal.compact()
 
     def metrics(self) -> list[Sample]:
         return snapshot(registry())
@@ -132,10 +141,12 @@ class IndexOwner:
         self._reader = SqliteLedgerReader(paths.ledger_path)
         self._index = ChromaIndex(paths.index_path, buckets=buckets)
         self._make_embedder = make_embedder
-        self._projector = Projector(self._reader, ledger_client(ledger_owner), self._index)
+        self._made: Embedder | None = None
+        self._writer = ledger_client(ledger_owner)
+        self._projector = Projector(self._reader, self._writer, self._index)
         if self._index.set_aside is not None or self._index.fresh:
             # The marks are durable: whatever dies before the index is full, the rest is known.
-            ledger_client(ledger_owner).mark_all(generation=self._reader.generation())
+            self._writer.mark_all(generation=self._reader.generation())
 
     def project(self) -> int:
         """Empty the outbox as it stands now. Returns how many marks were cleared."""
@@ -143,6 +154,25 @@ class IndexOwner:
 
     def query(self, generation: int, vector: bytes, scopes: Sequence[Scope], k: int) -> list[Hit]:
         return self._index.query(generation, vector, scopes, k=k)
+
+    def purge(self) -> int:
+        """Make the index anew from the ledger, so that its files hold nothing of what is gone."""
+        self._index.wipe()
+        self._writer.mark_all(generation=self._reader.generation())
+        return self._projector.drain()
+
+    def model(self) -> str:
+        """The model that the vectors of notes are made with."""
+        return self._embedder().model
+
+    def embed(self, texts: list[str]) -> list[bytes]:
+        """The vectors of a few new wordings."""
+        return self._embedder().embed(texts)
+
+    def _embedder(self) -> Embedder:
+        if self._made is None:
+            self._made = self._make_embedder()
+        return self._made
 
     def reconcile(self) -> dict[str, int]:
         return self._projector.reconcile().model_dump()
@@ -226,6 +256,11 @@ def in_words(error: BaseException) -> str:
     return why.partition(" Worker exit type")[0]
 
 
+_ANSWER_S = 60.0
+_LONG, _LONG_S = frozenset({"forget", "compact"}), 3600.0
+"""What rewrites a part of the file, or all of it."""
+
+
 class _LedgerClient:
     """Every ``LedgerWriter`` method as a call to the ledger's owner."""
 
@@ -237,7 +272,8 @@ class _LedgerClient:
             raise AttributeError(method)
 
         def proxy(*args: Any, **kwargs: Any) -> Any:
-            return call(self._handle, "call", method, args, kwargs)
+            timeout_s = _LONG_S if method in _LONG else _ANSWER_S
+            return call(self._handle, "call", method, args, kwargs, timeout_s=timeout_s)
 
         return proxy
 

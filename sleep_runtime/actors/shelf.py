@@ -40,6 +40,10 @@ class Shelf:
         self._keep_few()
         return known[1]
 
+    def forget(self) -> None:
+        """Hold nothing any more. From any thread: a read under way is not held afterwards."""
+        self._held = OrderedDict()
+
     def _keep_few(self) -> None:
         while len(self._held) > MAX_SCOPES or self._notes() > MAX_NOTES:
             self._held.popitem(last=False)

@@ -18,6 +18,7 @@ from sleep_runtime.actors.whereabouts import CONTROL, Whereabouts, here
 from sleep_runtime.core.ids import digest
 from sleep_runtime.core.run import Run, Trigger
 from sleep_runtime.core.scope import Scope, Tier
+from sleep_runtime.stores.forgetter import Forgetter
 from sleep_runtime.telemetry.metrics import Sample, registry, snapshot
 
 
@@ -62,7 +63,10 @@ class TierActor:
             return self._free.get_nowait()
         except queue.Empty:
             line = EngineLine(self._namespace)
-            return line, RunDriver(self._name, self._make_parts(line))
+            parts = self._make_parts(line)
+            driver = RunDriver(self._name, parts)
+            Forgetter(parts.ledger, driver.forget)
+            return line, driver
 
     @ray.method(concurrency_group=CONTROL)
     def metrics(self) -> list[Sample]:

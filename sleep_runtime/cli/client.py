@@ -87,6 +87,9 @@ class Client:
         timeout = httpx.Timeout(answer_s, connect=CONNECT_S)
         return self._json("POST", path, json=body if body is not None else {}, timeout=timeout)
 
+    def delete(self, path: str, params: dict[str, Any]) -> dict[str, Any]:
+        return self._json("DELETE", path, params=params)
+
     def post_events(self, ndjson: bytes) -> dict[str, Any]:
         """Send one batch. Repeating it is harmless: event ids make it idempotent."""
         headers = {"content-type": "application/x-ndjson"}

@@ -19,6 +19,7 @@ from sleep_runtime.cli import (
     client,
     consolidate,
     doctor,
+    erase,
     keys,
     lifecycle,
     notes,
@@ -57,6 +58,7 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(review.app, name="review")
 app.add_typer(pool.app, name="pool")
 app.command("export")(store.export)
+app.command("erase")(erase.erase)
 app.command("reconcile")(store.reconcile)
 app.command("rebuild")(store.rebuild)
 app.add_typer(keys.app, name="keys")

@@ -39,11 +39,21 @@ def export(
         for item in client.pages("/v1/notes", "notes", params, MAX_NOTES):
             notes.append(note_from_public(item))
             talk.update(f"read {len(notes)} notes")
+        _remember(to, scope, config)
         counts = write(notes, to).model_dump()
     if as_json:
         emit({"to": str(to), "notes": len(notes), **counts})
     else:
         out(f"{to}: {counted(counts) or 'nothing to write'}")
+
+
+def _remember(to: Path, scope: str | None, config: Path | None) -> None:
+    """Tell the data directory, if it is on this machine: an erasure makes its exports again."""
+    from sleep_runtime.stores.places import Place, remember
+
+    directory = options.load_settings(config).settings.absolute().data_dir
+    if directory.is_dir():
+        remember(directory, Place.EXPORTS, to, scope=scope or "")
 
 
 def note_from_public(item: dict[str, Any]) -> Note:

@@ -347,6 +347,7 @@ def _start_owners(settings: Settings, node: str) -> Owners:
         partial(nights.make_keeper, settings, ledger),
         tick_s=settings.scheduler.tick_s,
         catch_up=partial(nights.catch_up, settings, index),
+        make_eraser=partial(nights.make_eraser, settings, journal, ledger, index),
     )
     return Owners(journal=journal, ledger=ledger, index=index, watch=watch)
 

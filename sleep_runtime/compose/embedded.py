@@ -16,6 +16,7 @@ from sleep_runtime.compose.cold import check_same_age, make_driver_parts, make_e
 from sleep_runtime.compose.hot import make_hot_path_parts
 from sleep_runtime.config import Settings
 from sleep_runtime.core.audit import AuditLog
+from sleep_runtime.core.erasure import Erasure, Target, public
 from sleep_runtime.core.ports import Clock, Embedder, Engine, Index, LedgerReader
 from sleep_runtime.core.review import Review, Ruling
 from sleep_runtime.core.run import Run, RunState, Trigger
@@ -25,6 +26,8 @@ from sleep_runtime.serve.app import build_app
 from sleep_runtime.serve.front import Authenticate, Front, anybody
 from sleep_runtime.stores.chroma import ChromaIndex
 from sleep_runtime.stores.datadir import DataDir
+from sleep_runtime.stores.erase_in import mend_backup
+from sleep_runtime.stores.eraser import Eraser, EraserParts
 from sleep_runtime.stores.journal import SqliteJournal, SqliteJournalReader
 from sleep_runtime.stores.ledger import SqliteLedger, SqliteLedgerReader
 from sleep_runtime.stores.projector import Projector
@@ -83,6 +86,20 @@ class Embedded:
         if index.set_aside is not None or index.fresh:
             self.writer.mark_all(generation=self.ledger.generation())
         self.projector = Projector(self.ledger, self.writer, self.index)
+        self._chroma = index
+        self.eraser = Eraser(
+            EraserParts(
+                directory=paths.path,
+                journal=self.journal,
+                ledger=self.ledger,
+                writer=self.writer,
+                purge_index=self._purge_index,
+                mend_backup=mend_backup,
+                clock=self.clock,
+                policy=self.settings.policy,
+                embedder=self.embedder,
+            )
+        )
         self.driver_parts = self._driver_parts()
         self.driver = RunDriver(OWNER, self.driver_parts)
         self.scheduler = Scheduler(
@@ -95,6 +112,22 @@ class Embedded:
             settle_s=self.settings.scheduler.settle_s,
             policy=self.settings.policy,
         )
+        self.eraser.resume()
+
+    def erase(self, scope: Scope, *, session: str = "", event: str = "") -> dict[str, Any]:
+        """Erase everything at and below a scope, or one session or event of it; the receipt."""
+        asked = self.eraser.request(Target(scope=scope, session=session, event=event))
+        return public(self._finish(asked))
+
+    def _finish(self, asked: Erasure) -> Erasure:
+        done = self.eraser.finish(asked.id)
+        self.driver.forget()
+        return done
+
+    def _purge_index(self) -> None:
+        self._chroma.wipe()
+        self.writer.mark_all(generation=self.ledger.generation())
+        self.project()
 
     def nights(self, scope: Scope | None = None, *, max_rounds: int = 20) -> list[Run]:
         """Consolidate everything pending at and below ``scope`` until it is quiet.
@@ -149,6 +182,7 @@ class Embedded:
             repair=self._repair,
             undo=self._undo,
             resolve=self._resolve,
+            erase=self._erase,
             gather_metrics=_own_metrics,
             ready=_true,
             pool=_no_pool,
@@ -160,12 +194,17 @@ class Embedded:
         )
         self._close_later(parts.journal)
         self._close_later(parts.ledger)
+        self._close_later(parts.forgetter)
         return build_app(parts, authenticate)
 
     async def _request(self, scope: Scope | None) -> list[Scope]:
         scopes = await asyncio.to_thread(self.scheduler.request, scope)
         await asyncio.to_thread(self.nights, scope)
         return scopes
+
+    async def _erase(self, target: Target) -> Erasure:
+        asked = await asyncio.to_thread(self.eraser.request, target)
+        return await asyncio.to_thread(self._finish, asked)
 
     async def _undo(self, run_id: str, cascade: bool, vectors: Mapping[str, bytes]) -> Undoing:  # noqa: FBT001
         return await asyncio.to_thread(self._take_back, run_id, cascade, vectors)

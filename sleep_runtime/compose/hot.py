@@ -15,6 +15,7 @@ from sleep_runtime.config import Settings
 from sleep_runtime.consolidation import budget
 from sleep_runtime.consolidation.nearest import nearest
 from sleep_runtime.core.audit import AuditLog
+from sleep_runtime.core.erasure import Erasure, Target
 from sleep_runtime.core.journal import AppendResult, JournalRow
 from sleep_runtime.core.policy import BudgetPolicy
 from sleep_runtime.core.ports import Clock, Embedder, LedgerReader, SpentBudget
@@ -29,6 +30,7 @@ from sleep_runtime.serve.hot_path import HotPathParts
 from sleep_runtime.serve.latency import LatencyWindow
 from sleep_runtime.serve.limits import Limiter
 from sleep_runtime.stores.datadir import DataDir
+from sleep_runtime.stores.forgetter import Forgetter
 from sleep_runtime.stores.journal import SqliteJournalReader
 from sleep_runtime.stores.ledger import SqliteLedgerReader
 from sleep_runtime.telemetry.clock import SystemClock
@@ -42,6 +44,7 @@ def make_hot_path_parts(
     repair: Callable[[str], Awaitable[dict[str, int]]],
     undo: Callable[[str, bool, Mapping[str, bytes]], Awaitable[Undoing]],
     resolve: Callable[[str, Ruling, str], Awaitable[Review]],
+    erase: Callable[[Target], Awaitable[Erasure]],
     gather_metrics: Callable[[], Awaitable[bytes]],
     ready: Callable[[], Awaitable[bool]],
     pool: Callable[[], Awaitable[dict[str, Any]]],
@@ -58,6 +61,13 @@ def make_hot_path_parts(
     clock = clock or SystemClock()
     embedder = embedder or make_embedder(settings)
     ledger = SqliteLedgerReader(paths.ledger_path)
+    searcher = Searcher(
+        ledger,
+        index,
+        embedder,
+        exact_limit=settings.index.exact_limit,
+        cache_bytes=settings.search.cache_mb * 1024 * 1024,
+    )
     compilers = load_compilers(counter=make_counter(settings.compiler.tokenizer))
     get_compiler(compilers, settings.compiler.name)  # a wrong default is an error now, not later
     return HotPathParts(
@@ -76,13 +86,9 @@ def make_hot_path_parts(
         latency=latency,
         journal=SqliteJournalReader(paths.journal_path),
         ledger=ledger,
-        searcher=Searcher(
-            ledger,
-            index,
-            embedder,
-            exact_limit=settings.index.exact_limit,
-            cache_bytes=settings.search.cache_mb * 1024 * 1024,
-        ),
+        searcher=searcher,
+        forgetter=Forgetter(ledger, searcher.forget),
+        erase=erase,
         compilers=compilers,
         redact=redact,
         clock=clock,

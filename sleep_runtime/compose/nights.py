@@ -14,6 +14,7 @@ from typing import Any
 from sleep_runtime.actors.cluster import ClusterEyes
 from sleep_runtime.actors.driver import DriverParts
 from sleep_runtime.actors.engine import EngineLine, RemoteEmbedder, RemoteEngine
+from sleep_runtime.actors.erasures import RemoteJournal, RemoteVectors
 from sleep_runtime.actors.idle_pool import IdlePool, PoolShape
 from sleep_runtime.actors.owners import call, ledger_client
 from sleep_runtime.actors.pace import Pace
@@ -26,12 +27,15 @@ from sleep_runtime.core.pool import Backlog
 from sleep_runtime.core.ports import Embedder, Engine
 from sleep_runtime.core.scope import Tier
 from sleep_runtime.stores.datadir import DataDir
+from sleep_runtime.stores.erase_in import mend_backup
+from sleep_runtime.stores.eraser import Eraser, EraserParts
 from sleep_runtime.stores.journal import SqliteJournalReader
 from sleep_runtime.stores.ledger import SqliteLedgerReader
 from sleep_runtime.telemetry.clock import SystemClock
 from sleep_runtime.telemetry.log import configure
 
 PROJECT_TIMEOUT_S = 120.0
+PURGE_TIMEOUT_S = 3600.0
 
 
 def make_scheduler(settings: Settings, ledger: Any, dispatch: Dispatch, slots: Slots) -> Scheduler:
@@ -102,6 +106,24 @@ def catch_up(settings: Settings, index: Any) -> None:
         behind = bool(ledger.marks(limit=1))
     if behind:
         call(index, "project", timeout_s=PROJECT_TIMEOUT_S)
+
+
+def make_eraser(settings: Settings, journal: Any, ledger: Any, index: Any) -> Eraser:
+    """What carries out erasures, inside the night watch, through the owners of the stores."""
+    paths = DataDir(settings.data_dir)
+    return Eraser(
+        EraserParts(
+            directory=paths.path,
+            journal=RemoteJournal(journal),
+            ledger=SqliteLedgerReader(paths.ledger_path),
+            writer=ledger_client(ledger),
+            purge_index=partial(call, index, "purge", timeout_s=PURGE_TIMEOUT_S),
+            mend_backup=mend_backup,
+            clock=SystemClock(),
+            policy=settings.policy,
+            embedder=RemoteVectors(index),
+        )
+    )
 
 
 def _engine(settings: Settings) -> tuple[Engine, Embedder]:

@@ -20,6 +20,7 @@ from sleep_runtime.compose.access import make_authenticator
 from sleep_runtime.compose.cold import make_embedder
 from sleep_runtime.compose.hot import make_hot_path_parts
 from sleep_runtime.config import Settings
+from sleep_runtime.core.erasure import Erasure, Target
 from sleep_runtime.core.errors import EngineError, StoreError
 from sleep_runtime.core.ports import Embedder
 from sleep_runtime.core.review import Review, Ruling
@@ -78,6 +79,7 @@ def build_replica_app(settings: Settings, owners: Owners) -> Front:
             repair=partial(_repair, owners),
             undo=partial(_undo, owners, embedder.model),
             resolve=partial(_resolve, owners),
+            erase=partial(_erase, owners),
             gather_metrics=partial(_gather_metrics, owners),
             ready=partial(_ready, owners),
             pool=partial(_pool, owners),
@@ -176,6 +178,11 @@ async def _undo(
     except StoreError as error:
         log.warning(LogEvent.PROJECT_FAILED, run=run_id, reason=str(error))
     return done
+
+
+async def _erase(owners: Owners, target: Target) -> Erasure:
+    """Ask for an erasure; the night watch carries it out, whatever dies meanwhile."""
+    return await _ask(owners.watch.erase.remote(target), "night watch", REQUEST_TIMEOUT_S)
 
 
 async def _resolve(owners: Owners, review_id: str, ruling: Ruling, by: str) -> Review:

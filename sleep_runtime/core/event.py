@@ -84,7 +84,9 @@ def heard_as(role: Role, trust: Trust) -> Role:
 class Event(BaseModel):
     """The public native event, version 1. ``id`` is the client's: the idempotency key."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", str_strip_whitespace=False, hide_input_in_errors=True
+    )
 
     id: Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS)]
     ts: AwareDatetime

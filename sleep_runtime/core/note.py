@@ -82,7 +82,7 @@ class Note(BaseModel):
     ``helpful`` and ``harmful`` count the last votes of distinct (person, session).
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     id: str
     scope: Scope

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from sleep_runtime.core.event import EventKind, Role, Trust
 from sleep_runtime.core.scope import Scope
 
+# What somebody said must not get into a log because it was not valid.
+_QUIET = ConfigDict(frozen=True, hide_input_in_errors=True)
+
 
 class NoteKind(StrEnum):
     """What sort of lesson it is."""
@@ -41,7 +44,7 @@ class Claim(BaseModel):
     claimed and never shown, but what tells the answer of a correction from its question.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = _QUIET
 
     statement: str = Field(min_length=1, max_length=400)
     kind: NoteKind
@@ -60,7 +63,7 @@ class Turn(BaseModel):
     session. It is for the check of an engine's answer, and no part of the question.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = _QUIET
 
     event_id: str
     ts: datetime
@@ -75,7 +78,7 @@ class Turn(BaseModel):
 class SessionInput(BaseModel):
     """The part of one session that a run distils. ``context`` was distilled before: read only."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = _QUIET
 
     scope: Scope
     session: str
@@ -86,7 +89,7 @@ class SessionInput(BaseModel):
 class Draft(BaseModel):
     """An engine's suggestion for an observation, before the grounding check."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = _QUIET
 
     claim: Claim
     durability: Durability
@@ -148,7 +151,7 @@ def _part(whole: int, among: int, place: int) -> int:
 class Distillation(BaseModel):
     """An engine's answer for one session. A ``problem`` means no usable answer: nothing changes."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = _QUIET
 
     drafts: tuple[Draft, ...] = ()
     problem: str = ""
@@ -161,7 +164,7 @@ class Observation(BaseModel):
     ``seq`` is its place in the ledger, 0 before it is stored.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = _QUIET
 
     id: str
     scope: Scope

@@ -14,10 +14,12 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict, Field
 
 from sleep_runtime.core.access import Rights
+from sleep_runtime.core.erasure import Erasure, ErasureState, Forgotten, Target
 from sleep_runtime.core.event import StoredEvent
 from sleep_runtime.core.journal import AppendResult, JournalRow, ScopeHead
 from sleep_runtime.core.note import Dossier, Evidence, Note, NoteStatus
 from sleep_runtime.core.observation import Distillation, Observation, SessionInput, Usage
+from sleep_runtime.core.policy import Policy
 from sleep_runtime.core.pool import Backlog
 from sleep_runtime.core.proposal import (
     ClaimPair,
@@ -259,6 +261,11 @@ class SeenLedger(Protocol):
         0 for a scope that never had a note. What caches are checked against.
         """
 
+    def erasure(self, erasure_id: str) -> Erasure | None: ...
+
+    def erasures(self, scope: Scope | None = None, *, unfinished: bool = False) -> list[Erasure]:
+        """Erasures of scopes at and below this one, oldest first."""
+
     def notes(
         self,
         scopes: Sequence[Scope] | None = None,
@@ -356,6 +363,9 @@ class LedgerViews(Protocol):
 class LedgerReader(SeenLedger, LedgerViews, Protocol):
     """Reads the ledger, with the rights to everything. In any process; never writes."""
 
+    def forgotten(self) -> int:
+        """A number that grows with every erasure: who holds notes in memory drops them then."""
+
     def cursors(self, scope: Scope) -> Cursors: ...
 
     def segment(
@@ -447,6 +457,46 @@ class LedgerWriter(Protocol):
     def renew(self, lease: Lease, *, now: datetime, ttl_s: float) -> Lease: ...
 
     def release(self, lease: Lease) -> None: ...
+
+    def begin_erasure(self, erasure: Erasure, target: Target, known: Sequence[Scope]) -> Erasure:
+        """Remember an erasure and shut nights out of the scopes it concerns, ``known`` included.
+
+        They are held until the journal's part is noted as done.
+        """
+
+    def advance_erasure(
+        self,
+        erasure_id: str,
+        state: ErasureState,
+        *,
+        now: datetime,
+        upto: int | None = None,
+        counts: Mapping[str, int] | None = None,
+        receipt: Mapping[str, Any] | None = None,
+    ) -> Erasure:
+        """Note that a step is done. One that is behind it already changes nothing."""
+
+    def amend_erasure(
+        self, erasure_id: str, receipt: Mapping[str, Any], *, now: datetime
+    ) -> Erasure:
+        """Replace parts of the receipt of an erasure that is over: a backup was reached later."""
+
+    def forget(
+        self,
+        erasure_id: str,
+        *,
+        vectors: Mapping[str, bytes] | None,
+        vector_model: str,
+        policy: Policy,
+    ) -> Forgotten:
+        """Take what is erased out of the ledger, in one transaction.
+
+        ``vectors`` are those of new wordings by statement, None to leave them out. When the answer
+        has any ``lacking``, nothing was written.
+        """
+
+    def compact(self) -> None:
+        """Write the file anew, so that no free page and no log holds what was deleted."""
 
     def plan(
         self,

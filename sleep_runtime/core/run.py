@@ -38,6 +38,7 @@ class Trigger(StrEnum):
     FADE = "fade"
     REVIEW = "review"
     UNDO = "undo"
+    ERASURE = "erasure"
 
 
 class Lease(BaseModel):

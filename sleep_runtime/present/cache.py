@@ -71,6 +71,12 @@ class SegmentCache:
             while len(self._kept) > 1 and self._bytes > self._max_bytes:
                 self._take_out(next(iter(self._kept)))
 
+    def clear(self) -> None:
+        """Hold nothing any more."""
+        with self._lock:
+            self._kept.clear()
+            self._bytes = 0
+
     def _take_out(self, scope: Scope) -> None:
         if (old := self._kept.pop(scope, None)) is not None:
             self._bytes -= old.nbytes

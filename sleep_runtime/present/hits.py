@@ -27,17 +27,17 @@ class Held(NamedTuple):
 
 
 class NoteCache:
-    """Notes that were shown last, by id and revision, within ``max_bytes``. Thread-safe.
+    """Notes that were shown last, by id, revision and era, within ``max_bytes``. Thread-safe.
 
-    A revision never changes, and whoever asks holds a segment of the version it checked: what is
-    found here is what the ledger has.
+    A revision never changes between two erasures of its scope, and whoever asks holds a segment of
+    the version it checked: what is found here is what the ledger has.
     """
 
     def __init__(self, reader: LedgerReader, *, max_bytes: int) -> None:
         self._reader = reader
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._kept: OrderedDict[tuple[str, int], tuple[Held, int]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int, int], tuple[Held, int]] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -51,7 +51,7 @@ class NoteCache:
         found: dict[str, Held] = {}
         with self._lock:
             for note_id, (segment, at) in asked.items():
-                key = (note_id, segment.revisions[at])
+                key = (note_id, segment.revisions[at], segment.era)
                 if (kept := self._kept.get(key)) is not None:
                     self._kept.move_to_end(key)
                     found[note_id] = kept[0]
@@ -61,14 +61,21 @@ class NoteCache:
                 for note in self._reader.named(missing)
                 if _is_at(note, asked[note.id])
             ]
-            self._keep(made)
+            self._keep(made, asked)
             found.update((held.note.id, held) for held in made)
         return found
 
-    def _keep(self, made: Sequence[Held]) -> None:
+    def clear(self) -> None:
+        """Hold nothing any more."""
+        with self._lock:
+            self._kept.clear()
+            self._bytes = 0
+
+    def _keep(self, made: Sequence[Held], places: Mapping[str, Place]) -> None:
         with self._lock:
             for held in made:
-                key = (held.note.id, held.note.revision)
+                era = places[held.note.id].segment.era
+                key = (held.note.id, held.note.revision, era)
                 if key not in self._kept:
                     self._kept[key] = (held, _size(held.note))
                     self._bytes += self._kept[key][1]

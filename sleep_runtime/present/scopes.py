@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TypeGuard
 
+from sleep_runtime.core.erasure import erasures_in
 from sleep_runtime.core.errors import StoreBusy
 from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.ports import LedgerReader, SeenLedger, SegmentRow
@@ -77,13 +78,18 @@ class Scopes:
         return made
 
     def _make(self, scope: Scope, version: int, held: Scoped | None, budget: EmbedBudget) -> Scoped:
-        if held is not None and _renewable(held) and (made := self._renew(held, version, budget)):
+        if (
+            held is not None
+            and _renewable(held, version)
+            and (made := self._renew(held, version, budget))
+        ):
             return made
         rows = self._reader.segment(scope, limit=self._exact_limit + 1)
         if len(rows) > self._exact_limit:
             return self._make_large(scope, version)
         matrix, lacking = self._vectors.rows(rows, budget)
-        return Scoped(scope, version, (Segment(scope, rows, matrix),), whole=lacking == 0)
+        segment = Segment(scope, rows, matrix, era=erasures_in(version))
+        return Scoped(scope, version, (segment,), whole=lacking == 0)
 
     def _make_large(self, scope: Scope, version: int) -> Scoped:
         rows = [row for page in self.pages(scope, vectors=False) for row in page]
@@ -97,7 +103,7 @@ class Scopes:
                 f" {self._vectors.model}",
                 mend="sleep-runtime rebuild",
             )
-        segments = (Segment(scope, rows),)
+        segments = (Segment(scope, rows, era=erasures_in(version)),)
         return Scoped(scope, version, segments, indexed=True, foreign=usable == 0)
 
     def pages(self, scope: Scope, *, vectors: bool) -> Iterator[list[SegmentRow]]:
@@ -128,16 +134,19 @@ class Scopes:
         ]
         rows = rows_of(notes, self._reader)
         matrix, lacking = self._vectors.rows(rows, budget)
-        segments = (base.without(gone), Segment(held.scope, rows, matrix))
+        fresh_segment = Segment(held.scope, rows, matrix, era=base.era)
+        segments = (base.without(gone), fresh_segment)
         return replace(held, version=version, segments=segments, whole=lacking == 0)
 
 
-def _renewable(held: Scoped) -> bool:
+def _renewable(held: Scoped, version: int) -> bool:
     """Whether it is large enough, and nothing but its notes may have changed.
 
     Vectors may be stored anew under an unchanged note. Where all are of this model already, that
     gives the same bits; where some are not, the scope is read again.
     """
+    if erasures_in(held.version) != erasures_in(version):
+        return False  # what was made of erased notes is not kept as a part of something else
     if not held.whole or held.foreign:
         return False
     return held.indexed or (len(held.segments) > 0 and held.segments[0].held >= RENEWED_FROM)

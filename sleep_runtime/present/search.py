@@ -82,6 +82,12 @@ class Searcher:
         """About what the notes that were shown and are held take in memory."""
         return self._notes.nbytes
 
+    def forget(self) -> None:
+        """Drop every note, segment and vector that is held: something was erased. Any thread."""
+        self._scopes.cache.clear()
+        self._notes.clear()
+        self._vectors.forget()
+
     def search(
         self,
         scope: Scope,

@@ -46,13 +46,20 @@ class Segment:
     """Notes of one scope, indexed for searching. Immutable: shared by threads.
 
     ``vectors`` has a row a note, zeros where there is none; no rows at all where the index knows
-    them. ``dead`` marks notes that are gone since it was made (None: none).
+    them. ``dead`` marks notes that are gone since it was made (None: none). ``era`` counts the
+    erasures of the scope before: a note that was erased may come back under the same revision.
     """
 
     def __init__(
-        self, scope: Scope, rows: Sequence[SegmentRow], vectors: Floats = NO_VECTORS
+        self,
+        scope: Scope,
+        rows: Sequence[SegmentRow],
+        vectors: Floats = NO_VECTORS,
+        *,
+        era: int = 0,
     ) -> None:
         self.scope = scope
+        self.era = era
         self.vectors = vectors
         self.ids = [row.note_id for row in rows]
         self.revisions = [row.revision for row in rows]

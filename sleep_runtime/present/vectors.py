@@ -107,6 +107,11 @@ class NoteVectors:
         for place in missing:
             raw[place] = made.get(notes[place].statement, b"")
 
+    def forget(self) -> None:
+        """Remember no statement any more."""
+        with self._lock:
+            self._kept.clear()
+
     def _remembered(self, statements: Sequence[str]) -> dict[str, bytes]:
         with self._lock:
             known = {text: self._kept[text] for text in statements if text in self._kept}

@@ -37,6 +37,7 @@ from sleep_runtime.serve.hot_path import HotPathParts, Reader
 from sleep_runtime.serve.people import People
 from sleep_runtime.serve.pool import add_pool
 from sleep_runtime.serve.roles import admitted, rights_at
+from sleep_runtime.serve.subjects import add_subjects
 
 Asking = Annotated[Caller, Depends(caller_of)]
 
@@ -102,6 +103,7 @@ def build_app(parts: HotPathParts, authenticate: Authenticate = anybody) -> Fron
     _add_nights(app, parts, reader)
     _add_people(app, parts, People(parts, reader))
     add_pool(app, parts)
+    add_subjects(app, parts, reader)
     _add_health(app, parts)
     threads = reading_threads()
     hot: dict[str, Endpoint] = {

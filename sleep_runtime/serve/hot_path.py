@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from sleep_runtime.capture.limits import CaptureLimits
 from sleep_runtime.core.access import Rights
+from sleep_runtime.core.erasure import Erasure, Target
 from sleep_runtime.core.errors import InvalidInput, NotFound
 from sleep_runtime.core.event import Trust
 from sleep_runtime.core.journal import AppendResult, JournalRow
@@ -60,6 +61,7 @@ class HotPathParts:
     repair: Callable[[str], Awaitable[dict[str, int]]]
     undo: Callable[[str, bool, Mapping[str, bytes]], Awaitable[Undoing]]
     resolve: Callable[[str, Ruling, str], Awaitable[Review]]
+    erase: Callable[[Target], Awaitable[Erasure]]
     nearest: Callable[[Sequence[Dossier]], list[Nearest]]
     spent: Callable[[datetime], list[SpentBudget]]
     gather_metrics: Callable[[], Awaitable[bytes]]
@@ -69,6 +71,7 @@ class HotPathParts:
     journal: JournalViews
     ledger: LedgerViews
     searcher: Searcher
+    forgetter: Closing
     embedder: Embedder
     compilers: dict[str, Compiler]
     redact: Callable[[str], str]
@@ -86,6 +89,12 @@ class HotPathParts:
     latency: LatencyWindow | None = None
     body_s: float = 10.0
     max_bodies_bytes: int = 256 * 2**20
+
+
+class Closing(Protocol):
+    """Something that runs until it is closed."""
+
+    def close(self) -> None: ...
 
 
 class Reader:

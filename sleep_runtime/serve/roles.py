@@ -50,6 +50,9 @@ NEEDS: dict[tuple[str, str], Need] = {
     ("POST", "/v1/runs"): Need(AccessRole.CURATE, deed=Deed.RUN_REQUESTED),
     ("POST", "/v1/runs/{run_id}/undo"): Need(AccessRole.CURATE, deed=Deed.RUN_UNDONE),
     ("POST", "/v1/reviews/{review_id}"): Need(AccessRole.CURATE, deed=Deed.REVIEW_DECIDED),
+    ("DELETE", "/v1/subjects/{scope}"): Need(AccessRole.ADMIN, deed=Deed.ERASED),
+    ("GET", "/v1/erasures"): Need(AccessRole.ADMIN),
+    ("GET", "/v1/erasures/{erasure_id}"): Need(AccessRole.ADMIN),
     ("GET", "/v1/pool"): _WATCH,
     ("GET", "/metrics"): _WATCH,
     ("POST", "/v1/pool/yield"): Need(AccessRole.ADMIN, everywhere=True, deed=Deed.POOL_YIELDED),
@@ -77,7 +80,7 @@ def admit(caller: Caller, method: str, path: str) -> Need:
 async def admitted(request: Request) -> None:
     """``admit`` as a dependency of every endpoint behind the framework. A deed is entered first."""
     caller = caller_of(request)
-    need = admit(caller, request.method, request.scope["route"].path)
+    need = admit(caller, request.method, request.scope["route"].path_format)
     if need.deed is not None:
         auditor: Auditor = request.app.state.auditor
         subject = "/".join(map(str, request.path_params.values()))

@@ -164,6 +164,17 @@ class ChromaIndex:
                 self._move_aside()
                 self._client = self._open()
 
+    def wipe(self) -> None:
+        """Start over, and keep nothing of what was there: Chroma's files hold what was deleted.
+
+        The caller marks every note in the ledger afterwards. A crash in between leaves an index
+        that opens as ``fresh``.
+        """
+        self.start_over()
+        with self._lock, _translated():
+            _remove(self._beside(".broken"))
+            self.set_aside = None
+
     def _open(self) -> Client:
         """Open and read a little of everything; what cannot be read is moved out of the way.
 

@@ -23,12 +23,15 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from sleep_runtime.core.access import EVERYTHING, Rights
+from sleep_runtime.core.erasure import Target
 from sleep_runtime.core.errors import Overloaded, StoreError, StoreFull
 from sleep_runtime.core.event import Event, StoredEvent, Trust
 from sleep_runtime.core.journal import AppendResult, JournalRow, ScopeHead
 from sleep_runtime.core.ports import Clock
 from sleep_runtime.core.scope import Scope
+from sleep_runtime.stores.compaction import compact
 from sleep_runtime.stores.datadir import file_lock
+from sleep_runtime.stores.journal_erasing import erase
 from sleep_runtime.stores.room import JOURNAL, MAX_PENDING, MAX_PENDING_BYTES, Room, Size
 from sleep_runtime.stores.sqlite import (
     as_store_error,
@@ -43,6 +46,7 @@ from sleep_runtime.telemetry.clock import SystemClock
 SCHEMA_VERSION = 1
 ANSWER_TIMEOUT_S = 30.0
 DRAIN_TIMEOUT_S = 60.0
+JOB_TIMEOUT_S = 3600.0
 _IDS_PER_QUERY = 500
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -80,6 +84,13 @@ _LAST_SEQ = (
 
 
 Answer = AppendResult | StoreError | Overloaded
+
+
+class _Job(NamedTuple):
+    """Something other than appending that needs the writing connection for itself."""
+
+    do: Callable[[sqlite3.Connection], Any]
+    future: Future[Any]
 
 
 class _Group(NamedTuple):
@@ -123,6 +134,7 @@ class SqliteJournal:
         self._clock = clock or SystemClock()
         self._changed = threading.Condition()
         self._queue: deque[_Group] = deque()
+        self._jobs: deque[_Job] = deque()
         self._closing = False
         with ExitStack() as held:
             held.enter_context(file_lock(_lock_path(self.path), wait_s=lock_wait_s))
@@ -190,9 +202,35 @@ class SqliteJournal:
         if not taken:
             deliver(list(refused.values()))
 
-    def _admit(self, rows: Sequence[JournalRow]) -> Size:
+    def erase(self, target: Target, upto: int) -> int:
+        """Delete the events up to position ``upto`` that an erasure means; returns how many.
+
+        Durable when it returns. The heads stay: totals only grow, positions are given out once.
+        """
+        return int(self._exclusively(lambda connection: erase(connection, target, upto)))
+
+    def compact(self) -> None:
+        """Write the file anew without what was deleted. Appends wait meanwhile, in their queue."""
+        self._exclusively(lambda connection: compact(connection, self.path))
+
+    def _exclusively(self, do: Callable[[sqlite3.Connection], Any]) -> Any:
+        """Let the writer's thread do something between two commits, and wait for it."""
+        job = _Job(do, Future())
+        with self._changed:
+            self._refuse_closed()
+            self._jobs.append(job)
+            self._changed.notify()
+        try:
+            return job.future.result(JOB_TIMEOUT_S)
+        except FutureTimeout:
+            raise StoreError(f"{self.path} was not done in {JOB_TIMEOUT_S:.0f} s") from None
+
+    def _refuse_closed(self) -> None:
         if self._closing:
             raise StoreError(f"{self.path} is closed", mend="send it to the running runtime")
+
+    def _admit(self, rows: Sequence[JournalRow]) -> Size:
+        self._refuse_closed()
         return self._room.take(rows)
 
     def close(self) -> None:
@@ -209,7 +247,11 @@ class SqliteJournal:
     # ------------------------------------------------------------------ the writer's thread
 
     def _run(self) -> None:
-        while groups := self._take():
+        while work := self._take():
+            if isinstance(work, _Job):
+                self._do(work)
+                continue
+            groups = work
             live = [group for group in groups if group.wanted()]
             answers = iter(self._write([rows for group in live for rows in group.batches]))
             with self._changed:
@@ -218,10 +260,21 @@ class SqliteJournal:
             for group in live:
                 group.deliver([next(answers) for _ in group.batches])
 
-    def _take(self) -> list[_Group]:
-        """Everything queued, up to ``max_batch`` events but at least one group; [] at the end."""
+    def _do(self, job: _Job) -> None:
+        try:
+            job.future.set_result(job.do(self._connection))
+        except Exception as error:  # noqa: BLE001 - becomes the answer; this thread must live
+            job.future.set_exception(as_store_error(error, self.path))
+
+    def _take(self) -> list[_Group] | _Job:
+        """A job, else everything queued, up to ``max_batch`` events but at least one group.
+
+        [] at the end.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._closing)
+            self._changed.wait_for(lambda: self._queue or self._jobs or self._closing)
+            if self._jobs:
+                return self._jobs.popleft()
             taken: list[_Group] = []
             size = 0
             while self._queue and (not taken or size + self._queue[0].size <= self._max_batch):

@@ -35,6 +35,8 @@ _WRITER_PRAGMAS: tuple[str, ...] = (
     "PRAGMA wal_autocheckpoint=4000",
     "PRAGMA journal_size_limit=67108864",
     "PRAGMA temp_store=MEMORY",
+    # What is deleted is overwritten: it must not come back from a free page.
+    "PRAGMA secure_delete=ON",
 )
 _READER_PRAGMAS = ("PRAGMA query_only=ON", "PRAGMA temp_store=MEMORY")
 

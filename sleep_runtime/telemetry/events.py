@@ -72,6 +72,12 @@ class LogEvent(StrEnum):
     BUDGET_HOLDS = "budget.holds", "nights wait until there is room in a budget again"
     BUDGET_FREE = "budget.free", "nights that waited for a budget may start again"
 
+    # erasure
+    ERASURE_STEPPED = "erasure.stepped", "a step of an erasure is done"
+    ERASURE_DONE = "erasure.done", "an erasure is over and its receipt is kept"
+    ERASURE_FAILED = "erasure.failed", "an erasure could not go on; it is tried again later"
+    ERASURE_HITS = "erasure.hits", "the scan after an erasure found what should be gone"
+
     # engines
     ENGINE_PROBLEM = "engine.problem", "an answer was unusable and changes nothing"
     ENGINE_UNAVAILABLE = "engine.unavailable", "the model cannot be reached"

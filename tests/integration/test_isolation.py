@@ -189,6 +189,8 @@ LEDGER: dict[str, Callable[[SeenLedger, Names], Any]] = {
     "reworded": reworded,
     "reviews": lambda ledger, names: ledger.reviews(names.scope),
     "review": lambda ledger, names: ledger.review(names.review),
+    "erasure": lambda ledger, _: ledger.erasure("erasure_1"),
+    "erasures": lambda ledger, names: ledger.erasures(names.scope),
     "due": lambda ledger, names: [
         one for one in ledger.due(NOW, limit=99) if names.scope.org.covers(one.scope)
     ],

@@ -231,7 +231,7 @@ def test_version_is_the_package_s(run: Run) -> None:
     assert run("--version") == (0, f"sleep-runtime {__version__}\n", "")
 
 
-@pytest.mark.parametrize("later", ["erase", "undo"])
+@pytest.mark.parametrize("later", ["undo"])
 def test_what_does_not_exist_yet_is_absent(run: Run, later: str) -> None:
     result = run(later)
     assert result.code == 2

@@ -12,6 +12,8 @@ from sleep_runtime.stores.ledger.schema import meta, scope_versions
 WATERMARK = "watermark"
 GENERATION = "generation"
 GPU_MS = "gpu_ms."
+FORGOTTEN = "forgotten"
+"""How many erasures the ledger did: whoever holds notes in memory drops them when it grows."""
 
 
 def read(tx: sa.Connection, key: str) -> int:
@@ -26,16 +28,19 @@ def raise_to(tx: sa.Connection, key: str, value: int) -> None:
     tx.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": highest}))
 
 
-def bump(tx: sa.Connection, scopes: Iterable[str]) -> None:
-    """Raise by one the version of each scope whose notes or vectors changed.
+def bump(tx: sa.Connection, scopes: Iterable[str], *, by: int = 1) -> None:
+    """Raise the version of each scope whose notes or vectors changed.
+
+    By one; an erasure by ``VERSION_STEP``.
 
     A version outlives the last note of its scope, or a cache could take an old one for new.
     """
-    changed = [{"scope": scope, "version": 1} for scope in sorted(set(scopes))]
+    changed = [{"scope": scope, "version": by} for scope in sorted(set(scopes))]
     if changed:
         tx.execute(_BUMP, changed)
 
 
-_BUMP = insert(scope_versions).on_conflict_do_update(
-    index_elements=["scope"], set_={"version": scope_versions.c.version + 1}
+_NEW = insert(scope_versions)
+_BUMP = _NEW.on_conflict_do_update(
+    index_elements=["scope"], set_={"version": scope_versions.c.version + _NEW.excluded.version}
 )

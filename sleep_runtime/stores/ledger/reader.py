@@ -182,7 +182,13 @@ class SqliteLedgerReader(SqliteSeenLedger):
 
         return self._all(_MARKS, mark, {"most": limit})
 
+    # ------------------------------------------------------------------------ erasures
 
+    def forgotten(self) -> int:
+        return self._number(meta.FORGOTTEN)
+
+
+# What a night reads over and over, built once: building a statement costs more than running it.
 _RUN: sa.BindParameter[Any] = sa.bindparam("run")
 _OF: sa.BindParameter[Any] = sa.bindparam("of")
 _MOST = sa.bindparam("most", type_=sa.Integer)

@@ -17,7 +17,7 @@ from sleep_runtime.stores.sqlite import store_errors
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0002"
+HEAD = "0003"
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 _VERSION_TABLE = "alembic_version"

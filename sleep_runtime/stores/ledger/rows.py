@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from sleep_runtime.core.erasure import Erasure
 from sleep_runtime.core.note import Evidence, Note
 from sleep_runtime.core.observation import Observation, Usage
 from sleep_runtime.core.ports import NoteVector, Pin
@@ -283,6 +284,20 @@ def bucket(row: Row) -> Bucket:
     values = row._asdict()
     org, hour, seconds = (values.pop(name) for name in ("org", "hour", "seconds"))
     return Bucket(org=org, hour=hour, cost=Cost(usage=Usage(**values), seconds=seconds))
+
+
+def erasure_values(erasure: Erasure) -> Values:
+    """A row of ``erasures``."""
+    return {
+        **erasure.model_dump(exclude={"state", "scope"}),
+        "scope": str(erasure.scope),
+        "state": erasure.state.value,
+    }
+
+
+def erasure(row: Row) -> Erasure:
+    """An erasure as the ledger remembers it."""
+    return Erasure(**row._asdict())
 
 
 def lease(row: Row) -> Lease:

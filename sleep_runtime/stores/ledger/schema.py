@@ -355,6 +355,25 @@ spending = sa.Table(
     sa.Index("ix_spending_hour", "hour", "org"),
 )
 
+# What somebody asked to be gone. Names a scope, and nothing of what was in it.
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    _text("id", primary_key=True),
+    _text("scope"),
+    _text("kind"),
+    _text("named"),
+    _text("salt"),
+    _text("state"),
+    _integer("upto"),
+    _instant("requested_at"),
+    _instant("updated_at"),
+    _json("counts"),
+    _json("receipt"),
+    sa.Index("ix_erasures_state", "state", "requested_at"),
+    sa.Index("ix_erasures_scope", "scope"),
+)
+
 outbox = sa.Table(
     "outbox",
     metadata,

@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from sleep_runtime.core.access import Rights
+from sleep_runtime.core.erasure import Erasure, ErasureState
 from sleep_runtime.core.errors import StoreError
-from sleep_runtime.core.note import MAX_WORDINGS, Dossier, Evidence, Note, NoteStatus, wordings
+from sleep_runtime.core.note import Dossier, Evidence, Note, NoteStatus
 from sleep_runtime.core.observation import Observation
 from sleep_runtime.core.ports import Pending
 from sleep_runtime.core.proposal import CommittedDelta, Critique, Proposal
@@ -25,6 +26,7 @@ from sleep_runtime.core.run import Lease, Run, Schedule
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.core.undo import Undoing
 from sleep_runtime.stores.ledger import (
+    dossiers,
     lean,
     meta,
     reviews,
@@ -169,7 +171,7 @@ class SqliteSeenLedger:
 
     def dossiers(self, scope: Scope) -> list[Dossier]:
         own = {"of": str(scope)}
-        notes_of, evidence_of, said = _NOTES_OF, _EVIDENCE_OF, _SAID
+        notes_of, evidence_of, said = dossiers.NOTES_OF, dossiers.EVIDENCE_OF, dossiers.SAID
         if not self._whole:
             here = self._within(schema.newest.c.scope)
             notes_of, evidence_of = notes_of.where(here), evidence_of.where(here)
@@ -179,13 +181,13 @@ class SqliteSeenLedger:
             evidence: dict[str, list[Evidence]] = {note.id: [] for note in found}
             for row in tx.execute(evidence_of, own):
                 evidence[row.note_id].append(rows.evidence(row))
-            named = {name for said in evidence.values() for name in _first_said(said)}
+            named = {name for said in evidence.values() for name in dossiers.first_said(said)}
             seen = dict[str, Observation]()
             for batch in rows.batches(sorted(named)):
                 for row in tx.execute(said, {"ids": batch}):
                     item = rows.observation(row)
                     seen[item.id] = item
-        return [_dossier(note, evidence[note.id], seen) for note in found]
+        return [dossiers.dossier(note, evidence[note.id], seen) for note in found]
 
     def evidence(self, note_id: str) -> list[Evidence]:
         table = schema.note_evidence
@@ -195,7 +197,21 @@ class SqliteSeenLedger:
             about = about.join(schema.newest, newest.note_id == table.c.note_id).where(
                 shown(newest.scope, newest.status, self._rights), self._within(table.c.scope)
             )
-        return self._all(about.order_by(*_EVIDENCE_ORDER), rows.evidence)
+        return self._all(about.order_by(*dossiers.EVIDENCE_ORDER), rows.evidence)
+
+    # ------------------------------------------------------------------------ erasures
+
+    def erasure(self, erasure_id: str) -> Erasure | None:
+        table = schema.erasures
+        own = sa.select(table).where(table.c.id == erasure_id, self._within(table.c.scope))
+        return self._one(own, rows.erasure)
+
+    def erasures(self, scope: Scope | None = None, *, unfinished: bool = False) -> list[Erasure]:
+        table = schema.erasures
+        found = sa.select(table).where(self._within(table.c.scope, scope))
+        if unfinished:
+            found = found.where(table.c.state != ErasureState.DONE.value)
+        return self._all(found.order_by(table.c.requested_at, table.c.id), rows.erasure)
 
     # ------------------------------------------------------------------------ runs
 
@@ -284,56 +300,13 @@ class SqliteSeenLedger:
         return self._all(alive.order_by(table.c.scope), rows.lease)
 
 
-_EVIDENCE_ORDER = (
-    schema.note_evidence.c.note_id,
-    schema.note_evidence.c.ts,
-    schema.note_evidence.c.event_id,
-    schema.note_evidence.c.observation_id,
-)
-
-
 # What a night reads over and over, built once: building a statement costs more than running it.
-_OF: sa.BindParameter[Any] = sa.bindparam("of")
-_IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
 _RUN: sa.BindParameter[Any] = sa.bindparam("run")
-_NOTES_OF = (
-    sa.select(schema.notes)
-    .select_from(rows.NEWEST_NOTES)
-    .where(schema.newest.c.scope == _OF)
-    .order_by(schema.newest.c.note_id)
-)
-_EVIDENCE_OF = (
-    sa.select(schema.note_evidence)
-    .join(schema.newest, schema.newest.c.note_id == schema.note_evidence.c.note_id)
-    .where(schema.newest.c.scope == _OF)
-    .order_by(*_EVIDENCE_ORDER)
-)
-_SAID = sa.select(schema.observations).where(
-    schema.observations.c.id.in_(_IDS), schema.observations.c.feedback_on == ""
-)
 _PROPOSALS = (
     sa.select(schema.proposals)
     .where(schema.proposals.c.run_id == _RUN)
     .order_by(schema.proposals.c.ordinal)
 )
-
-
-def _first_said(evidence: Sequence[Evidence]) -> list[str]:
-    """The first observations behind a note: however often it was said, a bounded number."""
-    for_it = [item.observation_id for item in evidence if item.weight > 0]
-    return list(dict.fromkeys(for_it))[:MAX_WORDINGS]
-
-
-def _dossier(note: Note, evidence: Sequence[Evidence], seen: Mapping[str, Observation]) -> Dossier:
-    first = [seen[name] for name in _first_said(evidence) if name in seen]
-    names = {item.observation_id for item in evidence if item.weight > 0}
-    return Dossier(
-        note=note,
-        evidence=tuple(item for item in evidence if not item.undone),
-        wordings=wordings(note.claim, (item.claim for item in first)),
-        undone=tuple(item.event_id for item in evidence if item.undone),
-        said=tuple(first) if len(first) == len(names) else (),
-    )
 
 
 def _as_of(instant: datetime) -> sa.FromClause:

@@ -86,6 +86,7 @@ def undo(
             field="cascade",
             mend="undo these too, newest first, with --cascade (or cascade: true)",
         )
+    _refuse_over_erasure(tx, plan)
     lease = leases.acquire(tx, target.scope, owner, now=now, ttl_s=LEASE_S)
     if lease is None:
         raise Conflict(
@@ -122,6 +123,10 @@ def _refuse_unless_undoable(tx: sa.Connection, target: Run) -> None:
             field="run",
             mend=f"to bring it back, undo that one: sleep-runtime runs undo {target.undone_by}",
         )
+    if target.trigger is Trigger.ERASURE:
+        raise Conflict(
+            f"run {target.id} erased what somebody said", field="run", mend="that is not undone"
+        )
     unfinished = sa.select(schema.runs.c.id).where(
         schema.runs.c.scope == str(target.scope), schema.runs.c.state.in_(schedules.UNFINISHED)
     )
@@ -134,6 +139,17 @@ def _refuse_unless_undoable(tx: sa.Connection, target: Run) -> None:
     changed = sa.select(schema.deltas.c.ordinal).where(schema.deltas.c.run_id == target.id)
     if tx.execute(changed.limit(1)).first() is None:
         raise Conflict(f"run {target.id} changed nothing", field="run", mend="nothing to undo")
+
+
+def _refuse_over_erasure(tx: sa.Connection, plan: Undoing) -> None:
+    """What a note was before an erasure rested on more than is left."""
+    for item in plan.later:
+        if runs.get(tx, item.run_id).trigger is Trigger.ERASURE:
+            raise Conflict(
+                f"run {item.run_id} erased what somebody said since",
+                field="run",
+                mend="let the next night decide on what is left",
+            )
 
 
 def _told(plan: Undoing) -> str:

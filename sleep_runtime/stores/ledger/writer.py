@@ -6,20 +6,22 @@ functions of an open transaction; this class opens the file, the transactions an
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 
 import sqlalchemy as sa
 
+from sleep_runtime.core.erasure import Erasure, ErasureState, Forgotten, Target
 from sleep_runtime.core.errors import StoreBusy, StoreError
 from sleep_runtime.core.journal import ScopeHead
 from sleep_runtime.core.observation import Observation
-from sleep_runtime.core.policy import TriggerPolicy
+from sleep_runtime.core.policy import Policy, TriggerPolicy
 from sleep_runtime.core.ports import Asked, Commit, Mark, NoteVector, Pin
 from sleep_runtime.core.proposal import Critique, Proposal
 from sleep_runtime.core.review import Review, Ruling
@@ -27,8 +29,12 @@ from sleep_runtime.core.run import Lease, Run, Trigger
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.core.spending import NO_COST, Cost
 from sleep_runtime.core.undo import Undoing
+from sleep_runtime.stores import needles
+from sleep_runtime.stores.compaction import compact
 from sleep_runtime.stores.ledger import (
     commits,
+    erasing,
+    forgetting,
     leases,
     meta,
     outbox,
@@ -271,6 +277,71 @@ class SqliteLedger:
                 now=now,
                 policy=self._policy,
             )
+
+    # ------------------------------------------------------------------------ erasures
+
+    def begin_erasure(self, erasure: Erasure, target: Target, known: Sequence[Scope]) -> Erasure:
+        with self._write() as tx:
+            return erasing.begin(tx, erasure, target, known)
+
+    def advance_erasure(
+        self,
+        erasure_id: str,
+        state: ErasureState,
+        *,
+        now: datetime,
+        upto: int | None = None,
+        counts: Mapping[str, int] | None = None,
+        receipt: Mapping[str, Any] | None = None,
+    ) -> Erasure:
+        with self._write() as tx:
+            return erasing.advance(
+                tx, erasure_id, state, now=now, upto=upto, counts=counts, receipt=receipt
+            )
+
+    def amend_erasure(
+        self, erasure_id: str, receipt: Mapping[str, Any], *, now: datetime
+    ) -> Erasure:
+        with self._write() as tx:
+            return erasing.amend(tx, erasure_id, receipt, now=now)
+
+    def forget(
+        self,
+        erasure_id: str,
+        *,
+        vectors: Mapping[str, bytes] | None,
+        vector_model: str,
+        policy: Policy,
+    ) -> Forgotten:
+        wanted = needles.read(self._path.parent, erasure_id)
+        with self._exclusively(), store_errors(self._path), self._engine.connect() as tx:
+            transaction = tx.begin()
+            erasure = erasing.get(tx, erasure_id)
+            if wanted is None and not erasure.done_with(ErasureState.FORGOTTEN):
+                raise StoreError(
+                    f"the file of {erasure_id} is gone", mend="ask for the erasure again"
+                )
+            done = forgetting.forget(
+                tx,
+                erasure,
+                wanted or needles.Wanted(target=Target(scope=erasure.scope)),
+                vectors=vectors,
+                vector_model=vector_model,
+                policy=policy,
+            )
+            if done.lacking:
+                transaction.rollback()
+            else:
+                transaction.commit()
+            return done
+
+    def compact(self) -> None:
+        with self._exclusively(), store_errors(self._path):
+            raw = self._engine.raw_connection()
+            try:
+                compact(cast("sqlite3.Connection", raw.driver_connection), self._path)
+            finally:
+                raw.close()
 
     # ------------------------------------------------------------------------ schedules
 

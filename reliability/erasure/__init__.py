@@ -1,0 +1,1 @@
+"""Erasures at random with crashes at random, and a look for what is left of them."""
