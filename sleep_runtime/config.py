@@ -38,6 +38,15 @@ RESERVED_ENV = frozenset({ENV_CONFIG, ENV_URL, ENV_API_KEY, ENV_SPOOL_DIR, ENV_F
 MAX_FILE_BYTES = 1_000_000
 MAX_FILE_VALUES = 100_000
 _NULL = "tag:yaml.org,2002:null"
+# What PyYAML's constructors raise for a scalar that its tag does not fit.
+_UNREADABLE = (
+    yaml.YAMLError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    OverflowError,
+)
 _JSON_MEND = 'write a list as ["a", "b"] and a mapping as {"a": 1}'
 
 
@@ -481,9 +490,10 @@ def _construct(node: yaml.Node, key: str, problems: list[InvalidConfig]) -> Any:
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_object(node, deep=True)
-    except (yaml.YAMLError, ValueError) as error:
-        reason = getattr(error, "problem", None) or str(error)
-        problems.append(InvalidConfig(f"cannot be read: {reason}", field=key))
+    except _UNREADABLE as error:
+        reason = getattr(error, "problem", None) or str(error) or type(error).__name__
+        mend = "write the value without a tag"
+        problems.append(InvalidConfig(f"cannot be read: {reason}", field=key, mend=mend))
         return None
     finally:
         loader.dispose()

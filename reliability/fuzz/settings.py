@@ -55,6 +55,7 @@ _LAUGHS = ",".join(
     f"&{name} [{','.join(['*' + before if before else 'x'] * 9)}]"
     for before, name in zip(("", *"abcdefgh"), "abcdefghi", strict=True)
 )
+_TAGGED = [f"data_dir: !!{tag}".encode() for tag in ("bool", "int", "float x", "timestamp x")]
 _BOMBS = tuple(
     f"{place} [{_LAUGHS}]{'}' * place.count('{')}".encode()
     for place in ("a:", "data_dir:", "http: {port:", "policy: {tiers: {departed:", "log:")
@@ -97,7 +98,7 @@ SETTINGS: tuple[Target, ...] = (
         _read_file,
         (InvalidSettings,),
         told=False,
-        known=[DEEP_ARRAY, b'{"":0}', b"0", *_BOMBS],
+        known=[DEEP_ARRAY, b'{"":0}', b"0", *_TAGGED, *_BOMBS],
     ),
     Target(
         "settings-env",

@@ -94,7 +94,7 @@ class Embedded:
                 ledger=self.ledger,
                 writer=self.writer,
                 purge_index=self._purge_index,
-                mend_backup=mend_backup,
+                mend_backup=partial(mend_backup, paths),
                 clock=self.clock,
                 policy=self.settings.policy,
                 embedder=self.embedder,

@@ -118,7 +118,7 @@ def make_eraser(settings: Settings, journal: Any, ledger: Any, index: Any) -> Er
             ledger=SqliteLedgerReader(paths.ledger_path),
             writer=ledger_client(ledger),
             purge_index=partial(call, index, "purge", timeout_s=PURGE_TIMEOUT_S),
-            mend_backup=mend_backup,
+            mend_backup=partial(mend_backup, paths),
             clock=SystemClock(),
             policy=settings.policy,
             embedder=RemoteVectors(index),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,20 @@ from sleep_runtime.core.errors import StoreError
 from sleep_runtime.core.policy import Policy
 from sleep_runtime.core.ports import Clock, Embedder
 from sleep_runtime.stores.backup.make import seal
-from sleep_runtime.stores.backup.manifest import MANIFEST, read_manifest
+from sleep_runtime.stores.backup.manifest import (
+    DATABASES,
+    LOGS,
+    MANIFEST,
+    manifest_digest,
+    read_manifest,
+)
+from sleep_runtime.stores.backup.register import Registered, register
 from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.eraser import Eraser, EraserParts
 from sleep_runtime.stores.journal import SqliteJournal
 from sleep_runtime.stores.journal_erasing import view
 from sleep_runtime.stores.ledger import SqliteLedger
+from sleep_runtime.stores.sqlite import connect_writer, store_errors
 from sleep_runtime.telemetry.clock import SystemClock
 
 
@@ -44,13 +53,31 @@ def erase_in(
         return public(eraser.finish(eraser.request(target, like=like).id))
 
 
-def mend_backup(path: Path, erasure: Erasure) -> Mapping[str, Any]:
-    """Do an erasure in a backup too; what the receipt says of it. See ``eraser.MendBackup``."""
+def mend_backup(paths: DataDir, path: Path, erasure: Erasure) -> Mapping[str, Any]:
+    """Do an erasure in a backup of ``paths`` too; what the receipt says of it.
+
+    See ``eraser.MendBackup``. Hold the directory's lock of backups.
+    """
     found = reapply(path, [erasure])
     if found and (path / MANIFEST).is_file():
-        seal(path, made_at=read_manifest(path).made_at)
+        made_at = read_manifest(path).made_at
+        _remove_what_is_no_part(path)
+        seal(path, made_at=made_at)
+        digest = manifest_digest(path)
+        register(paths, Registered(path=path, made_at=made_at, digest=digest))
     told = ("digests_after", "scan", "removed")
     return {"erasures": [{name: one[name] for name in told} for one in found]}
+
+
+def _remove_what_is_no_part(path: Path) -> None:
+    """What opening a backup as a store left beside its databases, which then stand alone again."""
+    for name in DATABASES:
+        if (path / name).is_file():
+            with closing(connect_writer(path / name)) as connection, store_errors(path / name):
+                connection.execute("PRAGMA journal_mode=DELETE")
+    for one in path.iterdir():
+        if one.is_file() and one.name not in (*DATABASES, *LOGS, MANIFEST):
+            one.unlink()
 
 
 def erased(directory: Path) -> list[Erasure]:
@@ -94,7 +121,7 @@ def _offline(
                 ledger=ledger.reader,
                 writer=ledger,
                 purge_index=lambda: _remove_index(paths),
-                mend_backup=mend_backup,
+                mend_backup=partial(mend_backup, paths),
                 clock=clock or SystemClock(),
                 policy=policy,
                 embedder=embedder,

@@ -24,6 +24,7 @@ from sleep_runtime.core.policy import Policy
 from sleep_runtime.core.ports import Clock, Embedder, LedgerReader, LedgerWriter
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.stores import needles
+from sleep_runtime.stores.backup.register import LOCK, remove_leftovers
 from sleep_runtime.stores.context_dir import export
 from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.gathering import gather
@@ -36,6 +37,8 @@ from sleep_runtime.telemetry.failpoint import failpoint
 from sleep_runtime.telemetry.log import get_logger
 
 MAX_HITS_TOLD = 20
+BACKUP_WAIT_S = 60.0
+"""How long an erasure waits for a backup that is being made; then it is tried again later."""
 _EMBED_ROUNDS = 3
 
 log = get_logger(__name__)
@@ -288,9 +291,10 @@ class Eraser:
         return {**told, "reached": True}
 
     def _mend(self, erasure: Erasure) -> Erasure:
-        told = [
-            self._mend_one(erasure, entry) for entry in known(self._parts.directory, Place.BACKUPS)
-        ]
+        with self._paths.lock(LOCK, wait_s=BACKUP_WAIT_S):
+            remove_leftovers(self._paths)
+        entries = known(self._parts.directory, Place.BACKUPS)
+        told = [self._mend_one(erasure, entry) for entry in entries]
         failpoint("erasure.mended")
         return self._note(erasure, ErasureState.MENDED, receipt={"backups": told})
 
@@ -300,7 +304,8 @@ class Eraser:
         if not path.exists():
             return {"path": str(path), "reached": False, "mend": mend}
         try:
-            found = self._parts.mend_backup(path, erasure)
+            with self._paths.lock(LOCK, wait_s=BACKUP_WAIT_S):
+                found = self._parts.mend_backup(path, erasure)
         except (SleepRuntimeError, OSError) as error:
             reason = error.reason if isinstance(error, SleepRuntimeError) else type(error).__name__
             return {"path": str(path), "reached": False, "reason": reason, "mend": mend}

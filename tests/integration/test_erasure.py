@@ -36,7 +36,11 @@ from sleep_runtime.core.scope import Scope
 from sleep_runtime.present import scopes
 from sleep_runtime.present.search import Searcher
 from sleep_runtime.stores import eraser, needles
+from sleep_runtime.stores.backup import back_up, verify
+from sleep_runtime.stores.backup.manifest import manifest_digest
+from sleep_runtime.stores.backup.register import partial_of, registered
 from sleep_runtime.stores.context_dir import export
+from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.erase_in import erase_in, erased, reapply
 from sleep_runtime.stores.forgetter import Forgetter
 from sleep_runtime.stores.journal import SqliteJournal
@@ -321,11 +325,14 @@ def test_backups_within_reach_are_erased_in_and_others_are_named(
     nights(world)
     backup = saved(world, tmp_path / "backup")
     directory = world.running.settings.data_dir
-    remember(directory, Place.BACKUPS, backup)
-    remember(directory, Place.BACKUPS, tmp_path / "on a tape")
+    saved(world, tmp_path / "on a tape").rename(tmp_path / "elsewhere")
     assert scan(backup, Finder([TERSE.statement])).hits
-    there, away = world.running.erase(ANA)["backups"]
+    told = {Path(one["path"]).name: one for one in world.running.erase(ANA)["backups"]}
+    there, away = told["backup"], told["on a tape"]
     assert scan(backup, Finder([TERSE.statement])).hits == ()
+    known = {one.path: one.digest for one in registered(DataDir(directory))}
+    assert known[backup] == manifest_digest(backup), "the list names another backup"
+    assert verify(backup).journal.events == 0
     (mended,) = there["erasures"]
     assert (mended["removed"]["events"], mended["scan"]["erased_hits"]) == (1, 0)
     assert away["mend"] == f"sleep-runtime erase --again {directory} --in {tmp_path / 'on a tape'}"
@@ -337,7 +344,6 @@ def test_a_backup_that_comes_back_is_erased_in_as_soon_as_it_is_there(
     world.say(ANA, TERSE.statement, session="to-be-erased")
     nights(world)
     backup = saved(world, tmp_path / "backup")
-    remember(world.running.settings.data_dir, Place.BACKUPS, backup)
     backup.rename(tmp_path / "taken out")
     receipt = world.running.erase(ANA, session="to-be-erased")
     assert [one["reached"] for one in receipt["backups"]] == [False]
@@ -359,7 +365,7 @@ def test_what_was_erased_after_a_backup_is_erased_again_when_it_is_restored(
     world.say(ANA, TERSE.statement, id="event-to-be-erased", session="to-be-erased")
     world.say(BEN, PORT.statement)
     nights(world)
-    backup = saved(world, tmp_path / "backup")
+    backup = saved(world, tmp_path / "backup").rename(tmp_path / "out of reach")
     world.running.erase(ANA, **names)
     known = world.running.ledger.erasures()
     (receipt,) = reapply(backup, known)
@@ -371,14 +377,21 @@ def test_what_was_erased_after_a_backup_is_erased_again_when_it_is_restored(
 
 
 def saved(world: World, to: Path) -> Path:
-    """A copy of both stores, as a backup at rest."""
-    directory = world.running.settings.data_dir
-    world.running.journal.compact()
-    world.running.writer.compact()
-    to.mkdir()
-    for name in ("journal.sqlite", "ledger.sqlite", "FORMAT"):
-        shutil.copy2(directory / name, to / name)
+    """A backup of both stores."""
+    back_up(DataDir(world.running.settings.data_dir), to)
     return to
+
+
+def test_what_a_backup_that_died_has_copied_is_removed(world: World, tmp_path: Path) -> None:
+    world.say(ANA, TERSE.statement)
+    nights(world)
+    backup = saved(world, tmp_path / "backup")
+    left = partial_of(backup)
+    shutil.copytree(backup, left)
+    assert scan(left, Finder([TERSE.statement])).hits
+    world.running.erase(ANA)
+    assert not left.exists()
+    assert backup.exists()
 
 
 def test_what_is_no_store_is_refused(tmp_path: Path) -> None:

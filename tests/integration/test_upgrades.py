@@ -172,7 +172,7 @@ def test_a_migration_killed_before_any_statement_is_done_again(
     after = tables(through)
     assert _revision(after) == revision.HEAD
     left = [tables(each) for each in killed]
-    assert left.count(before) >= 7, "it died nowhere: what is a statement?"
+    assert left.count(before) >= 4, "it died nowhere: what is a statement?"
     for each, found in zip(killed, left, strict=True):
         assert found in (before, after), f"{each.name} holds half a migration"
         SqliteLedger(each, triggers=TriggerPolicy()).close()

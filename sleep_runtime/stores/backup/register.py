@@ -7,6 +7,7 @@ whole and registered before an erasure looks, or made of what is left after it.
 
 from __future__ import annotations
 
+import shutil
 from datetime import datetime
 from pathlib import Path
 
@@ -69,6 +70,15 @@ def register(paths: DataDir, backup: Registered) -> None:
 def forget(paths: DataDir, path: Path) -> None:
     """Take a backup that is gone, or never came to be, off the list. Hold ``LOCK``."""
     _write(paths, [known for known in registered(paths) if known.path != path])
+
+
+def remove_leftovers(paths: DataDir) -> None:
+    """Remove what was copied for backups whose process died. Hold ``LOCK``: nobody copies then."""
+    for known in registered(paths):
+        left = partial_of(known.path)
+        if left.exists():
+            with store_errors(left):
+                shutil.rmtree(left)
 
 
 def _write(paths: DataDir, backups: list[Registered]) -> None:
