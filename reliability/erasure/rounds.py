@@ -11,6 +11,7 @@ from typing import Any
 
 from reliability.erasure import oracle
 from reliability.erasure.world import KILLED, Store, erase, receipts, trail_of
+from sleep_runtime.stores.backup import verify
 from sleep_runtime.telemetry.failpoint import NAMES
 
 PLACES = tuple(name for name in NAMES if name.startswith("erasure."))
@@ -121,5 +122,6 @@ def _count(
     tally.where += [f"{dict(target)} says: {where}" for where in receipt["scan"]["where"][:5]]
     tally.kept_notes += len(receipt["kept"])
     tally.reworded_notes += sum(note["reworded"] for note in receipt["kept"])
+    verify(hurt.backup)  # one that is no whole backup any more could not be restored
     left = list(hurt.root.rglob("*erasing-*"))
     tally.unfinished += (not receipt["done"]) + len(left)

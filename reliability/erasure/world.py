@@ -23,7 +23,11 @@ from sleep_runtime.compose.embedded import Embedded
 from sleep_runtime.config import Settings, load
 from sleep_runtime.core.erasure import Target
 from sleep_runtime.core.note import NoteStatus
+from sleep_runtime.stores.backup import back_up
+from sleep_runtime.stores.backup.manifest import manifest_digest
+from sleep_runtime.stores.backup.register import Registered, register
 from sleep_runtime.stores.context_dir import export
+from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.journal_erasing import view
 from sleep_runtime.stores.ledger import SqliteLedgerReader
 from sleep_runtime.stores.places import Place, remember
@@ -68,7 +72,8 @@ class Store:
         for kind in Place:
             (self.data / f"{kind.value}.json").unlink(missing_ok=True)
         remember(self.data, Place.EXPORTS, self.export, scope="")
-        remember(self.data, Place.BACKUPS, self.backup)
+        digest = manifest_digest(self.backup)
+        register(DataDir(self.data), Registered(path=self.backup, made_at=NIGHT, digest=digest))
 
     def digests(self) -> dict[str, str]:
         """What journal and ledger hold, here and in the backup."""
@@ -104,9 +109,7 @@ def build(root: Path, *, events: int) -> Store:
             running.journal.append(parsed.rows)
             running.nights()
         export(running.ledger.notes(statuses=[NoteStatus.ACTIVE]), store.export)
-    store.backup.mkdir()
-    for name in ("journal.sqlite", "ledger.sqlite", "FORMAT"):
-        shutil.copy2(store.data / name, store.backup / name)
+    back_up(DataDir(store.data), store.backup, clock=ManualClock(NIGHT))
     store.remember()
     return store
 
