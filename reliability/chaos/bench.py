@@ -166,10 +166,9 @@ class Bench:
         """The session of each event of the deck, by its place."""
         return [f"{row.scope} {row.session}" for row in parsed(DECK)]
 
-    def done(self, patient: Patient, *, keep: bool) -> None:
-        """Forget a patient, unless something is wrong with it."""
-        if not keep:
-            shutil.rmtree(patient.home, ignore_errors=True)
+    def done(self, patient: Patient) -> None:
+        """Forget a patient."""
+        shutil.rmtree(patient.home, ignore_errors=True)
 
 
 def chunks(places: range, size: int = 12) -> tuple[tuple[int, ...], ...]:

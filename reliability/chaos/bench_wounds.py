@@ -130,7 +130,7 @@ def delivered_out_of_order(bench: Bench, patient: Patient, dice: Random) -> None
     hurt(bench, patient, batches=tuple(sessions), failpoints=_maybe_kill(dice)).end()
 
 
-def two_runtimes(bench: Bench, patient: Patient, dice: Random) -> None:
+def two_runtimes(bench: Bench, patient: Patient, dice: Random) -> None:  # noqa: ARG001
     """A second runtime is started on the directory of one that works: it is refused."""
     night = hurt(bench, patient)
     if not night.await_file("begun"):

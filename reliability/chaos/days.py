@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 KINDS = 3
 """How many different days there are."""
-_START = datetime(2026, 11, 20, 9, tzinfo=UTC)
+_START = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
+"""The runtime has the clock of the machine: what is said long ago would fade at once."""
 _OWN = (
     ("ana", "red", "from now on always put the legend below the revenue chart"),
     ("ben", "red", "from now on always round the cash figures to thousands"),

@@ -56,6 +56,7 @@ class Order:
     batches: tuple[tuple[int, ...], ...]
     failpoints: str = ""
     jumps: tuple[tuple[int, float], ...] = ()
+    at: datetime = NIGHT
     back_s: float = 0.0
     held: bool = False
     max_file_bytes: int = 0
@@ -137,7 +138,7 @@ def embedder() -> Embedder:
 
 
 def _night(order: Order, home: Path) -> dict[str, Any]:
-    clock = JumpingClock(NIGHT, order.jumps)
+    clock = JumpingClock(order.at, order.jumps)
     with Embedded(settings_of(order), clock=clock, embedder=_EMBEDDER) as runtime:
         _say(home / "begun", "")
         capture(runtime, order)

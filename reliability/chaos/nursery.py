@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from reliability.chaos.night import Order, live
 
@@ -21,6 +21,10 @@ POLL_S = 0.004
 
 class Unable(RuntimeError):
     """What was to be hurt could not be brought to where it is hurt."""
+
+
+class Failed(AssertionError):
+    """A night hangs, or one that nobody hurt did not end well."""
 
 
 class Night:
@@ -52,12 +56,12 @@ class Night:
         return True
 
     def end(self, timeout_s: float = LIMIT_S) -> int:
-        """Its exit code; the number of a signal, negative. One that hangs is killed: ``Unable``."""
+        """Its exit code; the number of a signal, negative. One that hangs is killed: ``Failed``."""
         self._process.join(timeout_s)
         if not self.over:
             self._process.kill()
             self._process.join(LIMIT_S)
-            raise Unable(f"a night took longer than {timeout_s:g} s")
+            raise Failed(f"a night took longer than {timeout_s:g} s")
         code = self._process.exitcode
         assert code is not None
         return code
@@ -67,10 +71,10 @@ class Night:
         self._process.join(LIMIT_S)
 
     def report(self) -> dict[str, Any]:
-        """What it said when it was over. Raises ``Unable`` with its error when it failed."""
+        """What it said when it was over. Raises ``Failed`` with its error when it failed."""
         code = self.end()
         if code != 0:
-            raise Unable(f"a night that nobody hurt ended with {code}: {self.error()}")
+            raise Failed(f"a night that nobody hurt ended with {code}: {self.error()}")
         found: dict[str, Any] = json.loads((self.home / "report.json").read_text("utf-8"))
         return found
 
@@ -89,7 +93,7 @@ class Nursery:
         self._context.set_forkserver_preload(["reliability.chaos.warmed"])
         self._nights: list[Night] = []
 
-    def __enter__(self) -> Nursery:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

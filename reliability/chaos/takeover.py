@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from reliability.chaos.bench import Bench, Missed, Patient
 from reliability.chaos.night import NIGHT, Order, capture, embedder, ended, settings_of
-from reliability.chaos.nursery import Night, Unable
+from reliability.chaos.nursery import Failed, Night, Unable
 from sleep_runtime.actors.driver import RunDriver
 from sleep_runtime.compose.cold import make_driver_parts
 from sleep_runtime.compose.embedded import Embedded
@@ -61,7 +61,7 @@ def hang(bench: Bench, patient: Patient, *, place: str, back_s: float) -> None:
         second = bench.nursery.fork(later, drive)
         try:
             code = second.end(TAKEN_OVER_S)
-        except Unable:
+        except Failed:
             raise AssertionError(f"nobody took over in {TAKEN_OVER_S:g} s") from None
         os.kill(first.pid, signal.SIGCONT)
         codes = (code, first.end())

@@ -59,9 +59,7 @@ def in_flight(log: Path) -> Path | None:
     """
     if not log.exists():
         return None
-    calls = re.findall(
-        r"(fsync|fdatasync|pwrite64)\(\d+<([^>]*)>", log.read_text(errors="replace")
-    )
+    calls = re.findall(r"(fsync|fdatasync|pwrite64)\(\d+<([^>]*)>", log.read_text(errors="replace"))
     if not calls or calls[-1][0] == "pwrite64":
         return None
     path = calls[-1][1]

@@ -7,7 +7,7 @@ clean-up). ``@n`` fires on the n-th visit only; without it, on the first.
 
 ``SLEEP_FAILPOINTS=file:PATH`` reads the same from a file at every visit, once: the first process
 that passes an armed place takes the file away and acts. So one of many processes is hurt at a time
-that a test chooses, and the one that takes its place is not hurt again. ``@n`` is not counted there.
+that a test chooses, and the one that takes its place is not hurt again. ``@n`` counts for nothing.
 """
 
 from __future__ import annotations
@@ -68,9 +68,7 @@ class _Action(NamedTuple):
 
 
 def _unknown(name: str) -> InvalidConfig:
-    return InvalidConfig(
-        "is not a fail point", field=name, mend="add it to telemetry/failpoint.py"
-    )
+    return InvalidConfig("is not a fail point", field=name, mend="add it to telemetry/failpoint.py")
 
 
 class _Armed:
