@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from reliability.chaos.facts import Facts, Held, Kept, NoteRow, RunRow, Usage
 
 SHOWN = 5
-FILES_SLACK = 48
+FILES_SLACK = 32
 MEMORY_SLACK_BYTES = 300 * 2**20
 SAMPLES = 8
 

@@ -30,8 +30,8 @@ from sleep_runtime.compose.cluster import of_its_own
 from sleep_runtime.config import Settings
 
 LEASE_S = 3.0
-BACK_S = 90.0
-NIGHT_S = 120.0
+BACK_S = 150.0
+NIGHT_S = 200.0
 ASK_S = 0.4
 DISK_MIB = 1024
 

@@ -40,6 +40,7 @@ ACTORS = {
 }
 """Every process of a runtime, by its title. Scheduler and pool keeper are the night watch."""
 STOPPED = ("journal owner", "ledger owner", "index owner", "tier actor", "night watch", "engine")
+OWNERS = ("journal owner", "ledger owner", "index owner")
 APPENDS = ("journal.append.before", "journal.append.after")
 
 
@@ -137,8 +138,8 @@ def failing_calls(error: str) -> Wound:
     """The file system answers an owner's calls with an error, a few times."""
 
     def wound(stage: Stage, captor: Captor, dice: Random) -> None:
-        owner = stage.processes(ACTORS[dice.choice(("journal owner", "ledger owner"))])[0]
-        calls = dice.choice(("fdatasync", "pwrite64"))
+        owner = stage.processes(ACTORS[dice.choice(OWNERS)])[0]
+        calls = dice.choice(("fdatasync,fsync", "pwrite64"))
         log = stage.home / "calls.log"
         log.unlink(missing_ok=True)
         first = dice.randrange(1, 12)

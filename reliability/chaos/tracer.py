@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from reliability.chaos.nursery import Unable
@@ -21,16 +21,20 @@ def available() -> bool:
 
 
 @contextlib.contextmanager
-def injected(pid: int, inject: str, calls: str, log: Path) -> Iterator[None]:
+def injected(
+    pid: int, inject: str, calls: str, log: Path, paths: Iterable[Path] = ()
+) -> Iterator[None]:
     """Trace ``calls`` of a process and its threads, with ``inject`` as strace writes it.
 
-    What it saw is in ``log``, with the paths of files. Raises ``Unable`` when it cannot attach.
+    Only those on ``paths``, if any are given. What it saw is in ``log``, with the paths of files.
+    Raises ``Unable`` when it cannot attach.
     """
     program = shutil.which("strace")
     if program is None:
         raise Unable("strace is not installed")
     said = log.with_suffix(".said")
     words = [program, "-f", "-y", "-p", str(pid), "-e", f"trace={calls}", "-o", str(log)]
+    words += [word for path in paths for word in ("-P", str(path))]
     with (
         said.open("wb") as file,
         subprocess.Popen([*words, "-e", f"inject={inject}"], stderr=file) as tracer,

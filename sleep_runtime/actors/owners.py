@@ -6,6 +6,7 @@ owner that dies is started again by Ray and opens its files; it holds nothing el
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -32,6 +33,9 @@ from sleep_runtime.telemetry.metrics import Sample, registry, snapshot
 
 # How long a dying owner may take to let go of its file before the next one gives up.
 LOCK_WAIT_S = 10.0
+STUCK_S = 120.0
+"""How long the index may be at one thing: longer than whoever waits for it does."""
+STUCK_LOOK_S = 5.0
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 log = get_logger(__name__)
@@ -136,6 +140,7 @@ class IndexOwner:
         if self._index.set_aside is not None or self._index.fresh:
             # The marks are durable: whatever dies before the index is full, the rest is known.
             ledger_client(ledger_owner).mark_all(generation=self._reader.generation())
+        end_when_stuck(self._index.busy_s)
 
     def project(self) -> int:
         """Empty the outbox as it stands now. Returns how many marks were cleared."""
@@ -162,6 +167,25 @@ class IndexOwner:
     def close(self) -> None:
         self._index.close()
         self._reader.close()
+
+
+def end_when_stuck(
+    busy_s: Callable[[], float], *, limit_s: float = STUCK_S, every_s: float = STUCK_LOOK_S
+) -> None:
+    """End this process when what ``busy_s`` measures goes on for longer than ``limit_s``.
+
+    A call into foreign code cannot be given up, only the process it hangs in; Ray starts that
+    again, and the marks in the ledger say what is left to do. Looks from a thread of its own.
+    """
+
+    def watch() -> None:
+        pause = threading.Event()
+        while busy_s() <= limit_s:
+            pause.wait(every_s)
+        log.error(LogEvent.INDEX_STUCK, seconds=round(busy_s(), 1))
+        os._exit(1)
+
+    threading.Thread(target=watch, name="stuck-watch", daemon=True).start()
 
 
 # ---------------------------------------------------------------------------- clients
