@@ -87,7 +87,7 @@ def end_cluster(kind: str) -> Wound:
     def wound(stage: Stage, captor: Captor, dice: Random) -> None:  # noqa: ARG001
         up = stage.runtime.process
         below = psutil.Process(up.pid).children(recursive=True)
-        stage.processes(kind)[0].kill()
+        next(process for process in below if process.name() == kind).kill()
         try:
             code = up.wait(ENDS_S)
         except subprocess.TimeoutExpired:
@@ -219,7 +219,7 @@ WOUNDS: Mapping[str, Wound] = {
     **{f"kill at {place}": kill_at(place) for place in (*APPENDS, *BOUNDARIES)},
     **{f"stop {kind}": stop(kind) for kind in STOPPED},
     "stop at a step boundary": stop_at,
-    "kill raylet": end_cluster("raylet/raylet"),
+    "kill raylet": end_cluster("raylet"),
     "kill GCS": end_cluster("gcs_server"),
     "power cut": kill_up,
     "placement group removed": remove_group,

@@ -121,8 +121,8 @@ LOST = "DELETE FROM events WHERE seq = (SELECT max(seq) FROM events)"
             "nothing_doubled",
             "ledger",
             (
-                "INSERT INTO deltas SELECT 'run_twice', ordinal, kind, note_id, revision, scope, code,"
-                " reason, at, restores FROM deltas LIMIT 1"
+                "INSERT INTO deltas SELECT 'run_twice', ordinal, kind, note_id, revision, scope,"
+                " code, reason, at, restores FROM deltas LIMIT 1"
             ),
         ),
         ("index_agrees", "ledger", f"UPDATE notes SET revision = 9 WHERE note_id = {_ACTIVE}"),
