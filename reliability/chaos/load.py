@@ -16,6 +16,8 @@ from reliability.living import Runtime
 
 PAUSE_S = 0.05
 ANSWER_S = 20.0
+QUESTION = {"scope": "still/red/ana", "query": "where does the legend go"}
+"""Asked all the time, of an organisation whose one day is over."""
 BROKEN = 0
 """Stands for a status where the connection broke or was refused."""
 
@@ -110,13 +112,12 @@ class Searcher:
         self._thread.join(2 * ANSWER_S)
 
     def _work(self) -> None:
-        asked = {"scope": "wound1/red/ana", "query": "where does the legend go"}
         with httpx.Client(
             base_url=self._runtime.url, timeout=ANSWER_S, auth=self._runtime.sign
         ) as http:
             while not self._over.wait(PAUSE_S):
                 try:
-                    status = http.post("/v1/search", json=asked).status_code
+                    status = http.post("/v1/search", json=QUESTION).status_code
                 except httpx.TransportError:
                     status = BROKEN
                 self.answers[status] += 1

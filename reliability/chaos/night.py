@@ -184,7 +184,7 @@ def _known(notes: Sequence[Note]) -> list[tuple[list[Any], list[Any]]]:
 
 def capture(runtime: Embedded, order: Order) -> None:
     """Append the deliveries of the order, and write down each ack."""
-    rows = parsed(Path(order.trail))
+    rows = parsed(Path(order.trail), order.at)
     with (Path(order.home) / "acks").open("ab", buffering=0) as acks:
         for places in order.batches:
             batch = [rows[place] for place in places]
@@ -196,13 +196,13 @@ def _org(row: JournalRow) -> str:
     return row.scope.partition("/")[0]
 
 
-def parsed(trail: Path) -> list[JournalRow]:
+def parsed(trail: Path, now: datetime = NIGHT) -> list[JournalRow]:
     """The events of a trail as the hot path hands them to the journal."""
     return parse_events(
         trail.read_bytes(),
         content_type="application/x-ndjson",
         content_encoding="",
-        now=NIGHT,
+        now=now,
         limits=CaptureLimits(),
     ).rows
 

@@ -23,7 +23,7 @@ import psutil
 from reliability.chaos import days, facts, invariants
 from reliability.chaos.disk import small_disk
 from reliability.chaos.facts import Kept, Usage
-from reliability.chaos.load import Captor, Searcher
+from reliability.chaos.load import QUESTION, Captor, Searcher
 from reliability.chaos.nursery import Unable
 from reliability.living import NotUp, Runtime, start, stop
 from sleep_runtime.compose.cluster import of_its_own
@@ -33,6 +33,7 @@ LEASE_S = 3.0
 BACK_S = 150.0
 NIGHT_S = 200.0
 ASK_S = 0.4
+STILL = QUESTION["scope"].partition("/")[0]
 DISK_MIB = 1024
 
 SETTINGS = {
@@ -76,6 +77,7 @@ class Stage:
                 opening.enter_context(small_disk(self.home / "data", mib=DISK_MIB))
                 self.own_disk = True
             self.start()
+            self.live_still()
             self._closing = opening.pop_all()
         return self
 
@@ -91,6 +93,18 @@ class Stage:
         self._environment["SLEEP_HTTP__PORT"] = self.runtime.environment["SLEEP_HTTP__PORT"]
         self.searcher = Searcher(self.runtime)
         self.searcher.start()
+
+    def live_still(self) -> None:
+        """A day that nothing happens to: what the searcher asks for afterwards."""
+        sessions = days.day(0, STILL)
+        captor = Captor(self.runtime, STILL, sessions, Random(0), again=0.0)
+        captor.start()
+        self._wait(lambda: captor.done, "the agents to deliver", BACK_S, captor)
+        self._wait(lambda: self._quiet(captor), "the first night to end", NIGHT_S, captor, ASK_S)
+        self.acked |= captor.acked
+        learned = standing(facts.ledger(self.data_dir), STILL)
+        if wrong := invariants.same_store(learned, self._undisturbed(0)):
+            raise NotUp(f"before anything was hurt: {wrong[0]}")
 
     def restart(self, below: list[psutil.Process]) -> None:
         """Start a runtime anew that ended; what is left of the old one's processes is killed."""
@@ -196,11 +210,10 @@ class Stage:
 
     def _answers(self) -> bool:
         """Whether it takes events and answers searches, asked from here."""
-        asked = {"scope": "wound1/red/ana", "query": "where does the legend go"}
         http = self.runtime.http
         return (
             http.get("/readyz", timeout=10).status_code == 200
-            and http.post("/v1/search", json=asked, timeout=10).status_code == 200
+            and http.post("/v1/search", json=QUESTION, timeout=10).status_code == 200
         )
 
     def _quiet(self, captor: Captor) -> bool:
