@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -137,8 +138,25 @@ def start(directory: Path, *words: str, **extra: str) -> Runtime:
         up = (directory / "data" / "runtime.json").exists()  # written when the whole pool stands
         return up and runtime.http.get("/readyz").status_code == 200
 
-    runtime.wait(ready, "the runtime to be ready", UP_TIMEOUT_S)
+    try:
+        runtime.wait(ready, "the runtime to be ready", UP_TIMEOUT_S)
+    except BaseException:
+        end_all(process)
+        raise
     return runtime
+
+
+def end_all(process: subprocess.Popen[bytes]) -> None:
+    """Kill an ``up`` and everything below it."""
+    below: list[psutil.Process] = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        below = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait(timeout=10)
+    for each in below:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+    psutil.wait_procs(below, timeout=10)
 
 
 def stop(runtime: Runtime) -> int:

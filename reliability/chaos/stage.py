@@ -77,15 +77,20 @@ class Stage:
                 opening.enter_context(small_disk(self.home / "data", mib=DISK_MIB))
                 self.own_disk = True
             self.start()
+            opening.callback(self._end)
             self.live_still()
             self._closing = opening.pop_all()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        with self._closing:
-            self.searcher.stop()
-            if self.runtime.process.poll() is None:
-                stop(self.runtime)
+        self._closing.close()
+
+    def _end(self) -> None:
+        """Stop what runs. Raises ``AssertionError`` when it does not stop in order."""
+        self.searcher.stop()
+        if self.runtime.process.poll() is None:
+            code = stop(self.runtime)
+            assert code == 0, f"up ended with {code} when it was asked to stop"
 
     def start(self) -> None:
         """Bring the runtime up, on the data it has, and search again."""

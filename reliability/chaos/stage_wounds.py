@@ -19,6 +19,7 @@ from reliability.chaos.disk import ballast
 from reliability.chaos.load import Captor
 from reliability.chaos.nursery import Unable
 from reliability.chaos.stage import LEASE_S, Stage
+from reliability.living import end_all
 
 Wound = Callable[[Stage, Captor, Random], None]
 
@@ -103,14 +104,8 @@ def end_cluster(kind: str) -> Wound:
 
 def kill_up(stage: Stage, captor: Captor, dice: Random) -> None:  # noqa: ARG001
     """SIGKILL of ``up`` itself, and of all that is below it: the power of the machine goes."""
-    up = stage.runtime.process
-    below = psutil.Process(up.pid).children(recursive=True)
-    up.kill()
-    for process in below:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    up.wait(ENDS_S)
-    stage.restart(below)
+    end_all(stage.runtime.process)
+    stage.restart([])
 
 
 def remove_group(stage: Stage, captor: Captor, dice: Random) -> None:  # noqa: ARG001
