@@ -165,8 +165,13 @@ class Stage:
         """Wait until all is well again. Returns what is wrong, and how long it took to answer."""
         began = time.monotonic()
         wrong: list[str] = []
+        sent = captor.sent
+
+        def answers() -> bool:
+            return self._answers() and (captor.sent > sent or captor.done)
+
         try:
-            self._wait(self._answers, "an ack and an answer", BACK_S, captor)
+            self._wait(answers, "an ack and an answer", BACK_S, captor)
             back_s = time.monotonic() - began
             self._wait(lambda: captor.done, "the agents to deliver", BACK_S, captor)
             self._wait(lambda: self._quiet(captor), "the nights to end", NIGHT_S, captor, ASK_S)
@@ -214,7 +219,7 @@ class Stage:
         return self.runtime.log.read_text(errors="replace")[-1500:]
 
     def _answers(self) -> bool:
-        """Whether it takes events and answers searches, asked from here."""
+        """Whether it is ready and answers a search."""
         http = self.runtime.http
         return (
             http.get("/readyz", timeout=10).status_code == 200
