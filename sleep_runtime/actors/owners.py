@@ -33,8 +33,8 @@ from sleep_runtime.telemetry.metrics import Sample, registry, snapshot
 
 # How long a dying owner may take to let go of its file before the next one gives up.
 LOCK_WAIT_S = 10.0
-STUCK_S = 120.0
-"""How long the index may be at one thing: longer than whoever waits for it does."""
+STUCK_S = 60.0
+"""How long the index may be at one page of notes; a page takes it seconds on a busy machine."""
 STUCK_LOOK_S = 5.0
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
