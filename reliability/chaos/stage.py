@@ -191,7 +191,11 @@ class Stage:
 
     def sample(self) -> None:
         """Note what each process holds now."""
-        for process in [psutil.Process(self.runtime.process.pid), *self.runtime.processes("ray::")]:
+        try:
+            living = [psutil.Process(self.runtime.process.pid), *self.runtime.processes("ray::")]
+        except psutil.NoSuchProcess:
+            return  # it ended, which is told already
+        for process in living:
             try:
                 name = f"{process.cmdline()[0][:40]} {process.pid}"
                 self.usage[name].append(Usage(process.num_fds(), process.memory_info().rss))

@@ -38,3 +38,24 @@ def test_the_process_ends_when_what_it_asked_takes_longer_than_the_limit(
     )
     assert done.returncode == code, done.stderr
     assert ("index.stuck" in done.stdout + done.stderr) == bool(code)
+
+
+_HOLDS_THE_LOCK = """
+import ctypes, time
+from sleep_runtime.actors.owners import end_when_stuck
+end_when_stuck(lambda: 0.0, limit_s=0.5, every_s=0.1)
+time.sleep(1.5)                # looked at all the time: nothing happens
+print("lived", flush=True)
+ctypes.PyDLL(None).sleep(30)   # a call that keeps the interpreter's lock
+"""
+
+
+def test_the_process_ends_though_the_call_that_hangs_keeps_the_interpreters_lock() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _HOLDS_THE_LOCK],
+        capture_output=True,
+        text=True,
+        timeout=25,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "lived\n"), done.stderr
