@@ -112,6 +112,8 @@ def _hurt_stage(tally: Tally, stage: Stage, number: int, kind: str, dice: Random
         wrong = [str(error)]
     found, recovered_s = stage.settle(number, captor)
     stage.sample()
+    if stage.runtime.process.poll() is not None:
+        stage.restart([])
     if undone is not None and not found:
         undone()
         return
