@@ -56,8 +56,7 @@ class ClusterEyes:
         try:
             if self._client is None:
                 self._client = control_store()
-            state = _REPLY()
-            state.ParseFromString(self._client.get_cluster_resource_state(timeout_s=ANSWER_S))
+            found = _asked(self._client, ANSWER_S)
         except (RayError, RuntimeError, OSError) as error:
             self._client = None
             if not self._blind:
@@ -65,12 +64,26 @@ class ClusterEyes:
             self._blind = True
             return ClusterLook(known=False)
         self._blind = False
-        return read(state.cluster_resource_state)
+        return found
 
 
 def control_store() -> Any:
     """A client of the control store. Made while it answers: making one waits for it."""
     return GcsClient(ray.get_runtime_context().gcs_address)
+
+
+def is_alive(client: Any, node_id: str, *, timeout_s: float) -> bool:
+    """Whether the control store counts a node, by its id in hex digits, among the living.
+
+    Raises what Ray raises when it does not answer.
+    """
+    return any(node.id == node_id for node in _asked(client, timeout_s).nodes)
+
+
+def _asked(client: Any, timeout_s: float) -> ClusterLook:
+    state = _REPLY()
+    state.ParseFromString(client.get_cluster_resource_state(timeout_s=timeout_s))
+    return read(state.cluster_resource_state)
 
 
 def read(state: Any) -> ClusterLook:

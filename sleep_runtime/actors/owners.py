@@ -6,6 +6,8 @@ owner that dies is started again by Ray and opens its files; it holds nothing el
 
 from __future__ import annotations
 
+import faulthandler
+import os
 import re
 import threading
 import time
@@ -33,6 +35,10 @@ from sleep_runtime.telemetry.metrics import Sample, registry, snapshot
 
 # How long a dying owner may take to let go of its file before the next one gives up.
 LOCK_WAIT_S = 10.0
+STUCK_S = 60.0
+"""How long the index may be at one page of notes; a page takes it seconds on a busy machine."""
+STUCK_LOOK_S = 5.0
+STDERR = 2
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 log = get_logger(__name__)
@@ -147,6 +153,7 @@ class IndexOwner:
         if self._index.set_aside is not None or self._index.fresh:
             # The marks are durable: whatever dies before the index is full, the rest is known.
             self._writer.mark_all(generation=self._reader.generation())
+        end_when_stuck(self._index.busy_s)
 
     def project(self) -> int:
         """Empty the outbox as it stands now. Returns how many marks were cleared."""
@@ -192,6 +199,28 @@ class IndexOwner:
     def close(self) -> None:
         self._index.close()
         self._reader.close()
+
+
+def end_when_stuck(
+    busy_s: Callable[[], float], *, limit_s: float = STUCK_S, every_s: float = STUCK_LOOK_S
+) -> None:
+    """End this process when what ``busy_s`` measures goes on for longer than ``limit_s``.
+
+    A call into foreign code cannot be given up, only the process it hangs in; Ray starts that
+    again, and the marks in the ledger say what is left to do. Looks from a thread of its own. A
+    call that hangs with the interpreter's lock in its hands lets no thread look: then the timer
+    ends the process, which needs no lock and is wound up by every look.
+    """
+
+    def watch() -> None:
+        pause = threading.Event()
+        while busy_s() <= limit_s:
+            faulthandler.dump_traceback_later(limit_s + every_s, exit=True, file=STDERR)
+            pause.wait(every_s)
+        log.error(LogEvent.INDEX_STUCK, seconds=round(busy_s(), 1))
+        os._exit(1)
+
+    threading.Thread(target=watch, name="stuck-watch", daemon=True).start()
 
 
 # ---------------------------------------------------------------------------- clients

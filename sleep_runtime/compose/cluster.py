@@ -141,7 +141,8 @@ class Running:
             "index": owners.index,
             "night watch": owners.watch,
         }
-        return partial(look, named, app_name(self.settings), control_store())
+        node = ray.get_runtime_context().get_node_id()
+        return partial(look, named, app_name(self.settings), control_store(), node)
 
     def stop(self, progress: Progress) -> None:
         """Take no more requests, let nights under way finish, flush the stores, leave Ray.

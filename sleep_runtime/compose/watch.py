@@ -17,6 +17,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, RayError
 
+from sleep_runtime.actors.cluster import is_alive
 from sleep_runtime.actors.owners import in_words
 from sleep_runtime.compose.serve_state import serve_state
 from sleep_runtime.core.errors import RuntimeUnavailable
@@ -77,10 +78,16 @@ class Patience:
         return None
 
 
-def look(owners: Mapping[str, Any], application: str, client: Any) -> list[Trouble]:
-    """Every trouble there is now. Each question to the cluster is bounded by ``ANSWER_S``."""
+def look(owners: Mapping[str, Any], application: str, client: Any, node: str) -> list[Trouble]:
+    """Every trouble there is now. Each question to the cluster is bounded by ``ANSWER_S``.
+
+    ``node`` is the id of the one that holds the stores. Without it nothing comes back, though the
+    control store goes on answering.
+    """
     try:
         client.internal_kv_exists(b"sleep-runtime", timeout=ANSWER_S)
+        if not is_alive(client, node, timeout_s=ANSWER_S):
+            return [Trouble(Kind.CLUSTER, "ray", "the node that holds the stores is gone")]
     except (RayError, RuntimeError, OSError) as error:
         return [Trouble(Kind.CLUSTER, "ray", f"the cluster does not answer: {_line(error)}")]
     troubles = _troubles_of_owners(owners)

@@ -12,7 +12,8 @@
     |                               | the cool-down                     |         |
 
 A due time in the past is due at once: that is how a night happens that was missed while no
-runtime was up.
+runtime was up. A last night in the future was before the clock was set back: it counts as none, or
+no night would begin for as long as the clock jumped.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def plan_due(
     if schedule.folds:
         return now, Trigger.FOLD
     if backlogged(schedule, policy):
-        return max(now, cooled_down(schedule, policy) or now), Trigger.BACKLOG
+        return max(now, cooled_down(schedule, policy, now) or now), Trigger.BACKLOG
     return cadence_slot(schedule, policy, now), Trigger.CADENCE
 
 
@@ -54,23 +55,27 @@ def backlogged(schedule: Schedule, policy: TriggerPolicy) -> bool:
     )
 
 
-def cooled_down(schedule: Schedule, policy: TriggerPolicy) -> datetime | None:
+def cooled_down(schedule: Schedule, policy: TriggerPolicy, now: datetime) -> datetime | None:
     """The earliest instant of another night after the last one; None if there was none."""
-    if schedule.last_run_at is None:
-        return None
-    return schedule.last_run_at + timedelta(seconds=policy.cooldown_s)
+    last = _last_night(schedule, now)
+    return last + timedelta(seconds=policy.cooldown_s) if last else None
 
 
 def cadence_slot(schedule: Schedule, policy: TriggerPolicy, now: datetime) -> datetime:
     """One jittered cadence after the last night, or after something began to wait."""
-    anchor = schedule.last_run_at or schedule.pending_since or now
+    anchor = _last_night(schedule, now) or min(schedule.pending_since or now, now)
     slot = _jittered(schedule.scope, anchor, policy.cadence_s, policy)
-    return max(slot, cooled_down(schedule, policy) or slot)
+    return max(slot, cooled_down(schedule, policy, now) or slot)
 
 
 def fade_slot(schedule: Schedule, policy: TriggerPolicy, now: datetime) -> datetime:
     """When to look at notes nobody talks about: rarely, as they fade over months."""
-    return _jittered(schedule.scope, schedule.last_run_at or now, policy.fade_s, policy)
+    return _jittered(schedule.scope, _last_night(schedule, now) or now, policy.fade_s, policy)
+
+
+def _last_night(schedule: Schedule, now: datetime) -> datetime | None:
+    last = schedule.last_run_at
+    return last if last and last <= now else None
 
 
 def _jittered(scope: Scope, anchor: datetime, wait_s: float, policy: TriggerPolicy) -> datetime:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import shutil
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -68,6 +69,7 @@ class ChromaIndex:
         self._file: tuple[int, int] | None = None
         self._buckets = buckets
         self._lock = threading.Lock()
+        self._asked_s: float | None = None
         self._collections: dict[str, Collection] = {}
         with ExitStack() as opening, _translated():
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -239,6 +241,15 @@ class ChromaIndex:
 
     # ------------------------------------------------------------------ collections
 
+    def busy_s(self) -> float:
+        """For how many seconds Chroma has been at what it was asked last; 0 when it is idle.
+
+        It may stay at it for ever: when its own database gets an error from the disk in the middle
+        of a commit, the call does not come back.
+        """
+        asked_s = self._asked_s
+        return 0.0 if asked_s is None else time.monotonic() - asked_s
+
     @contextmanager
     def _using(self) -> Iterator[Client]:
         with self._lock, _translated():
@@ -247,7 +258,11 @@ class ChromaIndex:
             # Chroma goes on reading a file that was removed or replaced, as if nothing were amiss.
             if self._client is None or self._identity() != self._file:
                 raise IndexBroken(f"{self.path} was removed", field="index", mend=_MEND)
-            yield self._client
+            self._asked_s = time.monotonic()
+            try:
+                yield self._client
+            finally:
+                self._asked_s = None
 
     def _identity(self) -> tuple[int, int] | None:
         """Which file the database is; None when there is none."""

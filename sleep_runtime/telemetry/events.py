@@ -90,6 +90,7 @@ class LogEvent(StrEnum):
     PROJECT_FAILED = "index.project_failed", "marks stay for the next attempt"
     INDEX_RECONCILED = "index.reconciled", "index and ledger were compared and made equal"
     INDEX_REBUILT = "index.rebuilt", "readers use a new generation of the index"
+    INDEX_STUCK = "index.stuck", "the index does not come back; its owner ends and starts again"
     INDEX_BROKEN = "index.broken", "the index could not be read; searches are exact"
 
     # tests of failure

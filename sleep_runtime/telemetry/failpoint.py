@@ -2,8 +2,12 @@
 
 ``SLEEP_FAILPOINTS="run.planned.after=kill,projector.cleared=raise@2"`` arms them. The variable is
 read once, when the process starts. Actions: ``kill`` (SIGKILL to this process, as a power cut
-would), ``raise``, ``exit:CODE`` (no clean-up). ``@n`` fires on the n-th visit only; without it,
-on the first.
+would), ``stop`` (SIGSTOP: it hangs there until somebody continues it), ``raise``, ``exit:CODE`` (no
+clean-up). ``@n`` fires on the n-th visit only; without it, on the first.
+
+``SLEEP_FAILPOINTS=file:PATH`` reads the same from a file at every visit, once: the first process
+that passes an armed place takes the file away and acts. So one of many processes is hurt at a time
+that a test chooses, and the one that takes its place is not hurt again. ``@n`` counts for nothing.
 """
 
 from __future__ import annotations
@@ -12,11 +16,13 @@ import os
 import re
 import signal
 import threading
+from pathlib import Path
 from typing import NamedTuple
 
 from sleep_runtime.core.errors import InvalidConfig
 
 ENV = "SLEEP_FAILPOINTS"
+_FILE = "file:"
 
 NAMES: dict[str, str] = {
     "journal.append.before": "a batch is parsed, nothing is on the disk",
@@ -73,6 +79,10 @@ class _Action(NamedTuple):
     visit: int
 
 
+def _unknown(name: str) -> InvalidConfig:
+    return InvalidConfig("is not a fail point", field=name, mend="add it to telemetry/failpoint.py")
+
+
 class _Armed:
     """The armed actions of this process and how often each place was visited."""
 
@@ -83,9 +93,7 @@ class _Armed:
 
     def visit(self, name: str) -> None:
         if name not in NAMES:
-            raise InvalidConfig(
-                "is not a fail point", field=name, mend="add it to telemetry/failpoint.py"
-            )
+            raise _unknown(name)
         action = self._actions.get(name)
         if action is None:
             return
@@ -94,6 +102,27 @@ class _Armed:
             due = self._visits[name] == action.visit
         if due:
             _perform(name, action)
+
+
+class _ArmedByFile:
+    """What a file arms at this moment: whoever acts on it takes it away first."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def visit(self, name: str) -> None:
+        if name not in NAMES:
+            raise _unknown(name)
+        try:
+            action = parse(self._path.read_text("utf-8")).get(name)
+            if action is None:
+                return
+            taken = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+            self._path.rename(taken)
+            taken.unlink()
+        except FileNotFoundError:
+            return
+        _perform(name, action)
 
 
 def parse(spec: str) -> dict[str, _Action]:
@@ -106,11 +135,12 @@ def _parse_one(part: str) -> tuple[str, _Action]:
     action, _, visit = rest.partition("@")
     kind, _, code = action.partition(":")
     numbers_ok = _CODE.fullmatch(code) and _VISIT.fullmatch(visit)
-    if name not in NAMES or kind not in ("kill", "raise", "exit") or not numbers_ok:
+    if name not in NAMES or kind not in ("kill", "stop", "raise", "exit") or not numbers_ok:
         raise InvalidConfig(
             f"{part!r} is not a fail point and its action",
             field=ENV,
-            mend="write name=kill, name=raise or name=exit:CODE, with @n for the n-th visit; "
+            mend="write name=kill, name=stop, name=raise or name=exit:CODE, with @n for the n-th "
+            "visit; "
             f"names: {', '.join(NAMES)}",
         )
     return name, _Action(kind, int(code or "1"), int(visit or "1"))
@@ -119,6 +149,9 @@ def _parse_one(part: str) -> tuple[str, _Action]:
 def _perform(name: str, action: _Action) -> None:
     if action.kind == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if action.kind == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return
     if action.kind == "exit":
         os._exit(action.code)
     raise FailpointHit(name)
@@ -127,6 +160,9 @@ def _perform(name: str, action: _Action) -> None:
 def arm(spec: str) -> None:
     """Arm fail points in this process from now on; an empty ``spec`` disarms them all."""
     global _armed  # noqa: PLW0603 - one check of one global is what an unarmed visit may cost
+    if spec.startswith(_FILE):
+        _armed = _ArmedByFile(Path(spec.removeprefix(_FILE)))
+        return
     actions = parse(spec)
     _armed = _Armed(actions) if actions else None
 
@@ -137,5 +173,5 @@ def failpoint(name: str) -> None:
         _armed.visit(name)
 
 
-_armed: _Armed | None = None
+_armed: _Armed | _ArmedByFile | None = None
 arm(os.environ.get(ENV, ""))

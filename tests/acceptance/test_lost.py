@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from head import OPEN, Head, head
 from living import Runtime, event, start, stop
@@ -71,3 +72,20 @@ def test_a_cluster_that_is_gone_ends_the_runtime_and_loses_no_event(
             assert again.status("gone")["pending"]["events"] == 1, "what was acked is lost"
         finally:
             assert stop(again) == 0
+
+
+def test_a_node_that_loses_its_raylet_ends_the_runtime_before_anybody_waits_for_long(
+    tmp_path: Path,
+) -> None:
+    runtime = start(tmp_path)
+    assert runtime.capture(event(1, "raylet"))["accepted"] == 1
+    below = psutil.Process(runtime.process.pid).children(recursive=True)
+    next(process for process in below if process.name() == "raylet").kill()
+    assert ended(runtime, 110) == 1
+    said = runtime.log.read_text()
+    assert "the node that holds the stores is gone" in said, said[-3000:]
+    again = start(tmp_path)
+    try:
+        assert again.status("raylet")["pending"]["events"] == 1, "what was acked is lost"
+    finally:
+        assert stop(again) == 0

@@ -185,7 +185,7 @@ def _use(bench: LedgerBench, move: str, lease: Lease, now: datetime) -> None:
 def _may_write(bench: LedgerBench, lease: Lease) -> bool:
     """Whether the ledger would take a write under this lease (this one changes nothing)."""
     try:
-        bench.writer.renew(lease, now=T0 - timedelta(days=1), ttl_s=0)
+        bench.writer.renew(lease, now=T0 - timedelta(days=1), ttl_s=86_400)
     except LeaseLost:
         return False
     return True

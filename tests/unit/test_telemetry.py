@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import re
 import signal
@@ -256,6 +257,37 @@ def test_the_environment_arms_a_process_and_it_dies_as_told(action: str, code: i
     environ = {"SLEEP_FAILPOINTS": f"journal.append.after={action}"}
     done = subprocess.run([sys.executable, "-c", program], env=environ, check=False)
     assert done.returncode == code
+
+
+@pytest.mark.usefixtures("disarmed")
+def test_a_file_hurts_one_process_once_and_only_at_the_place_it_names(tmp_path: Path) -> None:
+    armed = tmp_path / "failpoints"
+    fp.arm(f"file:{armed}")
+    fp.failpoint("run.leased")  # there is no file yet
+    armed.write_text("run.leased=raise")
+    fp.failpoint("run.planned.before")
+    assert armed.exists(), "another place took it away"
+    with pytest.raises(fp.FailpointHit, match=r"run\.leased"):
+        fp.failpoint("run.leased")
+    assert not list(tmp_path.iterdir())
+    fp.failpoint("run.leased")
+    with pytest.raises(InvalidConfig, match=r"run\.nowhere: is not a fail point"):
+        fp.failpoint("run.nowhere")
+
+
+def test_a_process_that_stopped_itself_goes_on_when_it_is_continued() -> None:
+    program = (
+        "from sleep_runtime.telemetry.failpoint import failpoint; failpoint('run.leased'); print(1)"
+    )
+    environ = {"SLEEP_FAILPOINTS": "run.leased=stop"}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], env=environ, stdout=subprocess.PIPE
+    ) as hanging:
+        _, status = os.waitpid(hanging.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        hanging.send_signal(signal.SIGCONT)
+        out, _ = hanging.communicate(timeout=30)
+    assert (hanging.returncode, out) == (0, b"1\n")
 
 
 def test_every_fail_point_in_the_package_is_registered() -> None:

@@ -52,6 +52,18 @@ TABLE: dict[str, tuple[dict[str, Any], tuple[datetime | None, Trigger | None]]] 
         {"events_seen": 10, "last_run_at": at(-11)},
         (NOW, Trigger.BACKLOG),
     ),
+    "backlog after the clock was set back": (
+        {"events_seen": 10, "last_run_at": at(999)},
+        (NOW, Trigger.BACKLOG),
+    ),
+    "pending after the clock was set back": (
+        {"events_seen": 1, "last_run_at": at(999), "pending_since": at(-20)},
+        (at(40), Trigger.CADENCE),
+    ),
+    "pending since before the clock was set back": (
+        {"events_seen": 1, "last_run_at": at(999), "pending_since": at(990)},
+        (at(60), Trigger.CADENCE),
+    ),
     "done does not count as backlog": (
         {"events_seen": 109, "events_done": 100, "pending_since": NOW},
         (at(60), Trigger.CADENCE),

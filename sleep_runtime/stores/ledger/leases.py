@@ -2,6 +2,9 @@
 
 Expiry only says when somebody else may take the scope. What makes a write invalid is a higher
 epoch, so a slow owner whom nobody replaced loses nothing.
+
+An expiry further ahead than two lifetimes was written before the clock was set back: it holds
+nobody off, or a dead owner would keep its scope for as long as the clock jumped.
 """
 
 from __future__ import annotations
@@ -17,6 +20,9 @@ from sleep_runtime.stores.ledger import rows
 from sleep_runtime.stores.ledger.schema import leases
 
 _FREE = ""
+_FURTHEST = 2
+"""Lifetimes that an expiry may lie ahead; one would take the lease from an owner that lives each
+time a clock is corrected by a little."""
 _FIND = sa.select(leases).where(leases.c.scope == sa.bindparam("of"))
 _TAKE = sa.update(leases).where(leases.c.scope == sa.bindparam("of"))
 
@@ -28,7 +34,7 @@ def acquire(
     if not owner:
         raise ValueError("an owner needs a name")
     row = tx.execute(_FIND, {"of": str(scope)}).first()
-    if row and row.owner not in (_FREE, owner) and row.expires_at > now:
+    if row and row.owner not in (_FREE, owner) and _holds(row.expires_at, now, ttl_s):
         return None
     lease = Lease(
         scope=scope,
@@ -42,6 +48,10 @@ def acquire(
     else:
         tx.execute(sa.insert(leases).values(scope=str(scope), **values))
     return lease
+
+
+def _holds(expires_at: datetime, now: datetime, ttl_s: float) -> bool:
+    return now < expires_at <= now + _FURTHEST * timedelta(seconds=ttl_s)
 
 
 def check(tx: sa.Connection, lease: Lease) -> rows.Row:
@@ -63,9 +73,11 @@ def _holder(row: rows.Row | None) -> str:
 
 
 def renew(tx: sa.Connection, lease: Lease, *, now: datetime, ttl_s: float) -> Lease:
-    """Extend the lease under its epoch; an expiry is never moved back."""
+    """Extend the lease under its epoch; an expiry is moved back only after the clock was."""
     row = check(tx, lease)
-    expires_at = max(rows.lease(row).expires_at, now + timedelta(seconds=ttl_s))
+    stands, expires_at = rows.lease(row).expires_at, now + timedelta(seconds=ttl_s)
+    if _holds(stands, now, ttl_s):
+        expires_at = max(stands, expires_at)
     tx.execute(
         sa.update(leases).where(leases.c.scope == str(lease.scope)).values(expires_at=expires_at)
     )

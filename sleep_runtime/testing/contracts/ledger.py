@@ -59,12 +59,24 @@ class LeaseContract:
         with pytest.raises(LeaseLost):
             bench.writer.release(first)
 
+    def test_a_clock_set_back_lets_no_dead_owner_keep_a_scope(self, bench: LedgerBench) -> None:
+        """The expiry that a dead owner left lies hours ahead by the clock of whoever comes."""
+        old = bench.lease(owner="tier-1")
+        before = T0 - 3600 * SECOND
+        taken = bench.writer.acquire(ANA, "another", now=before, ttl_s=60)
+        assert taken is not None
+        assert (taken.epoch, taken.expires_at) == (old.epoch + 1, before + 60 * SECOND)
+        assert bench.writer.acquire(ANA, "third", now=before, ttl_s=60) is None
+        renewed = bench.writer.renew(taken, now=before - 3600 * SECOND, ttl_s=60)
+        assert renewed.expires_at == before - 3540 * SECOND, "its owner lives: it is brought along"
+
     def test_expiry_alone_does_not_end_a_lease(self, bench: LedgerBench) -> None:
         lease = bench.lease()
         later = T0 + timedelta(hours=1)
         renewed = bench.writer.renew(lease, now=later, ttl_s=60)
         assert (renewed.epoch, renewed.expires_at) == (lease.epoch, later + 60 * SECOND)
-        assert bench.writer.renew(renewed, now=T0, ttl_s=1).expires_at == renewed.expires_at
+        earlier = later - 30 * SECOND
+        assert bench.writer.renew(renewed, now=earlier, ttl_s=60).expires_at == renewed.expires_at
 
     def test_lists_the_leases_alive_at_and_below_a_scope(self, bench: LedgerBench) -> None:
         for scope in (ORG, ANA, NEXT_DOOR):

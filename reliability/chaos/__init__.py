@@ -1,0 +1,1 @@
+"""Chaos: a runtime is hurt on purpose, again and again, and checked after every wound."""
