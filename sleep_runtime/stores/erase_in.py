@@ -26,6 +26,7 @@ from sleep_runtime.stores.backup.manifest import (
     read_manifest,
 )
 from sleep_runtime.stores.backup.register import Registered, register
+from sleep_runtime.stores.backup.verify import verify
 from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.eraser import Eraser, EraserParts
 from sleep_runtime.stores.journal import SqliteJournal
@@ -56,28 +57,37 @@ def erase_in(
 def mend_backup(paths: DataDir, path: Path, erasure: Erasure) -> Mapping[str, Any]:
     """Do an erasure in a backup of ``paths`` too; what the receipt says of it.
 
-    See ``eraser.MendBackup``. Hold the directory's lock of backups.
+    See ``eraser.MendBackup``. Hold the directory's lock of backups. Raises ``StoreError`` for one
+    that is damaged: it is not sealed over. A crash is mended by doing it again.
     """
+    sealed = (path / MANIFEST).is_file()
+    if sealed and not _no_part(path):
+        verify(path)
     found = reapply(path, [erasure])
-    if found and (path / MANIFEST).is_file():
-        made_at = read_manifest(path).made_at
-        _remove_what_is_no_part(path)
-        seal(path, made_at=made_at)
-        digest = manifest_digest(path)
-        register(paths, Registered(path=path, made_at=made_at, digest=digest))
+    if sealed:
+        _seal_again(paths, path)
     told = ("digests_after", "scan", "removed")
     return {"erasures": [{name: one[name] for name in told} for one in found]}
 
 
-def _remove_what_is_no_part(path: Path) -> None:
-    """What opening a backup as a store left beside its databases, which then stand alone again."""
+def _seal_again(paths: DataDir, path: Path) -> None:
+    """Let the databases stand alone again, and say anew what they hold."""
     for name in DATABASES:
         if (path / name).is_file():
             with closing(connect_writer(path / name)) as connection, store_errors(path / name):
                 connection.execute("PRAGMA journal_mode=DELETE")
-    for one in path.iterdir():
-        if one.is_file() and one.name not in (*DATABASES, *LOGS, MANIFEST):
-            one.unlink()
+    made_at = read_manifest(path).made_at
+    seal(path, made_at=made_at)
+    register(paths, Registered(path=path, made_at=made_at, digest=manifest_digest(path)))
+    # Last: while they are there, whoever comes next knows that this is not finished.
+    for one in _no_part(path):
+        one.unlink()
+
+
+def _no_part(path: Path) -> list[Path]:
+    """What opening a backup as a store leaves beside its databases."""
+    parts = (*DATABASES, *LOGS, MANIFEST)
+    return [one for one in path.iterdir() if one.is_file() and one.name not in parts]
 
 
 def erased(directory: Path) -> list[Erasure]:

@@ -394,6 +394,33 @@ def test_what_a_backup_that_died_has_copied_is_removed(world: World, tmp_path: P
     assert backup.exists()
 
 
+def test_a_backup_that_holds_nothing_of_it_stays_whole(world: World, tmp_path: Path) -> None:
+    world.say(BEN, PORT.statement)
+    nights(world)
+    backup = saved(world, tmp_path / "backup")
+    world.say(ANA, TERSE.statement)
+    nights(world)
+    (told,) = world.running.erase(ANA)["backups"]
+    assert told["reached"]
+    assert verify(backup).journal.events == 1
+
+
+def test_a_damaged_backup_is_not_sealed_over(world: World, tmp_path: Path) -> None:
+    world.say(ANA, TERSE.statement)
+    nights(world)
+    backup = saved(world, tmp_path / "backup")
+    with (backup / "journal.sqlite").open("r+b") as file:
+        file.seek(-1, 2)
+        last = file.read(1)[0]
+        file.seek(-1, 2)
+        file.write(bytes([last ^ 255]))
+    (told,) = world.running.erase(ANA)["backups"]
+    assert not told["reached"]
+    assert "backup" in told["mend"]
+    with pytest.raises(StoreError):
+        verify(backup)
+
+
 def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="does not exist"):
         erase_in(tmp_path, Target(scope=ANA))
