@@ -19,7 +19,7 @@ from sleep_runtime.engines.embedder import MiniLmEmbedder
 from sleep_runtime.engines.extractive import ExtractiveEngine
 from sleep_runtime.engines.prefilter import Prefiltered
 from sleep_runtime.stores.datadir import DataDir
-from sleep_runtime.stores.journal import SqliteJournalReader
+from sleep_runtime.stores.journal_reader import SqliteJournalReader
 from sleep_runtime.stores.ledger import SqliteLedgerReader
 from sleep_runtime.telemetry.clock import SystemClock
 

@@ -28,7 +28,8 @@ from sleep_runtime.stores.chroma import ChromaIndex
 from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.erase_in import mend_backup
 from sleep_runtime.stores.eraser import Eraser, EraserParts
-from sleep_runtime.stores.journal import SqliteJournal, SqliteJournalReader
+from sleep_runtime.stores.journal import SqliteJournal
+from sleep_runtime.stores.journal_reader import SqliteJournalReader
 from sleep_runtime.stores.ledger import SqliteLedger, SqliteLedgerReader
 from sleep_runtime.stores.projector import Projector
 from sleep_runtime.telemetry.clock import SystemClock

@@ -31,7 +31,7 @@ from sleep_runtime.serve.latency import LatencyWindow
 from sleep_runtime.serve.limits import Limiter
 from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.forgetter import Forgetter
-from sleep_runtime.stores.journal import SqliteJournalReader
+from sleep_runtime.stores.journal_reader import SqliteJournalReader
 from sleep_runtime.stores.ledger import SqliteLedgerReader
 from sleep_runtime.telemetry.clock import SystemClock
 

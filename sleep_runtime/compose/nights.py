@@ -29,7 +29,7 @@ from sleep_runtime.core.scope import Tier
 from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.erase_in import mend_backup
 from sleep_runtime.stores.eraser import Eraser, EraserParts
-from sleep_runtime.stores.journal import SqliteJournalReader
+from sleep_runtime.stores.journal_reader import SqliteJournalReader
 from sleep_runtime.stores.ledger import SqliteLedgerReader
 from sleep_runtime.telemetry.clock import SystemClock
 from sleep_runtime.telemetry.log import configure

@@ -13,7 +13,7 @@ import httpx
 from living import Runtime, event
 
 from sleep_runtime.core.scope import Scope
-from sleep_runtime.stores.journal import SqliteJournalReader
+from sleep_runtime.stores.journal_reader import SqliteJournalReader
 
 PAUSE_S = 0.1
 PATIENCE_S = 90.0

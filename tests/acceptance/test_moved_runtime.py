@@ -20,7 +20,7 @@ from crowd import Crowd, kept
 from living import ROOT, Runtime, start, stop, surroundings
 
 from sleep_runtime.core.scope import Scope
-from sleep_runtime.stores.journal import SqliteJournalReader
+from sleep_runtime.stores.journal_reader import SqliteJournalReader
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -15,7 +15,7 @@ from sleep_runtime.client import Client, Options
 from sleep_runtime.core.event import Event, EventKind
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.stores.datadir import DataDir
-from sleep_runtime.stores.journal import SqliteJournalReader
+from sleep_runtime.stores.journal_reader import SqliteJournalReader
 
 TIME_S = 60.0
 

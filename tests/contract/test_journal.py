@@ -14,7 +14,8 @@ import pytest
 
 from sleep_runtime.core.errors import Overloaded, StoreBusy, StoreError, StoreTooNew
 from sleep_runtime.core.journal import AppendResult
-from sleep_runtime.stores.journal import SqliteJournal, SqliteJournalReader
+from sleep_runtime.stores.journal import SqliteJournal
+from sleep_runtime.stores.journal_reader import SqliteJournalReader
 from sleep_runtime.stores.sqlite import connect_writer
 from sleep_runtime.testing.clock import ManualClock
 from sleep_runtime.testing.contracts.journal import (
@@ -178,7 +179,7 @@ def test_a_second_owner_is_refused_while_readers_are_welcome(path: Path) -> None
     writer.append([row("a"), row("b", BEN)])
     script = (
         "import sys; from pathlib import Path; from sleep_runtime.core.scope import Scope;"
-        "from sleep_runtime.stores.journal import SqliteJournalReader;"
+        "from sleep_runtime.stores.journal_reader import SqliteJournalReader;"
         "r = SqliteJournalReader(Path(sys.argv[1]));"
         "print(r.count(), r.read(Scope('acme/banking/ben'), after=0, upto=9, limit=9)[0].event.id);"
         "r.close()"

@@ -11,7 +11,8 @@ import pytest
 from sleep_runtime.core.journal import JournalRow
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.stores import journal as journal_module
-from sleep_runtime.stores.journal import Answer, SqliteJournal, SqliteJournalReader
+from sleep_runtime.stores.journal import Answer, SqliteJournal
+from sleep_runtime.stores.journal_reader import SqliteJournalReader
 from sleep_runtime.testing.clock import ManualClock
 from sleep_runtime.testing.contracts.journal import JournalPair
 from sleep_runtime.testing.contracts.journal_machine import JournalMachine

@@ -30,7 +30,7 @@ from reliability.fsync import (
 from sleep_runtime.actors.journal_wire import HEAD, question, read_answer
 from sleep_runtime.core.journal import AppendResult
 from sleep_runtime.stores.datadir import DataDir
-from sleep_runtime.stores.journal import SqliteJournalReader
+from sleep_runtime.stores.journal_reader import SqliteJournalReader
 from sleep_runtime.testing.contracts.journal import ids, row
 from sleep_runtime.testing.needs import program
 

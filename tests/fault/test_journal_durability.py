@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from sleep_runtime.core.errors import StoreFull
-from sleep_runtime.stores.journal import SqliteJournal, SqliteJournalReader
+from sleep_runtime.stores.journal import SqliteJournal
+from sleep_runtime.stores.journal_reader import SqliteJournalReader
 from sleep_runtime.testing.contracts.journal import ANA, ids, row
 from sleep_runtime.testing.needs import small_disk
 

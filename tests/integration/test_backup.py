@@ -32,7 +32,7 @@ from sleep_runtime.stores.backup import make as making
 from sleep_runtime.stores.backup.manifest import MANIFEST, manifest_digest
 from sleep_runtime.stores.backup.register import LOCK
 from sleep_runtime.stores.datadir import DataDir
-from sleep_runtime.stores.journal import SqliteJournalReader
+from sleep_runtime.stores.journal_reader import SqliteJournalReader
 from sleep_runtime.stores.keys import KeyStore
 from sleep_runtime.stores.ledger import SqliteLedgerReader
 from sleep_runtime.telemetry.failpoint import FailpointHit, arm

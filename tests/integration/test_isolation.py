@@ -23,9 +23,9 @@ from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.ports import SeenJournal, SeenLedger
 from sleep_runtime.core.scope import Scope, Tier
 from sleep_runtime.serve.roles import NEEDS, admit
-from sleep_runtime.stores import journal, sqlite
+from sleep_runtime.stores import journal_reader, sqlite
 from sleep_runtime.stores.datadir import DataDir
-from sleep_runtime.stores.journal import SqliteJournalReader, SqliteSeenJournal
+from sleep_runtime.stores.journal_reader import SqliteJournalReader, SqliteSeenJournal
 from sleep_runtime.stores.ledger import SqliteLedgerReader, schema, seen
 from sleep_runtime.stores.ledger.seen import SqliteSeenLedger
 from sleep_runtime.telemetry.metrics import Metrics, Row
@@ -279,5 +279,5 @@ def test_two_conditions_on_scopes_are_one() -> None:
     def sql(condition: sa.ColumnElement[bool]) -> str:
         return str(condition.compile(compile_kwargs={"literal_binds": True}))
 
-    assert sql(journal._covered(column, rights)) == sql(schema.covered(column, rights))
+    assert sql(journal_reader._covered(column, rights)) == sql(schema.covered(column, rights))
     assert sql(schema.covered(column, Rights(within=()))) == "false"

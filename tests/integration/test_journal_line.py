@@ -23,7 +23,8 @@ from sleep_runtime.actors.journal_wire import (
 from sleep_runtime.core.errors import Overloaded, StoreError, StoreFull
 from sleep_runtime.core.journal import AppendResult, JournalRow
 from sleep_runtime.core.scope import Scope
-from sleep_runtime.stores.journal import Answer, SqliteJournal, SqliteJournalReader
+from sleep_runtime.stores.journal import Answer, SqliteJournal
+from sleep_runtime.stores.journal_reader import SqliteJournalReader
 from sleep_runtime.telemetry.metrics import registry
 
 ORG = Scope("acme")

@@ -19,10 +19,11 @@ from sleep_runtime.core.errors import StoreError, StoreTooNew
 from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.policy import TriggerPolicy
 from sleep_runtime.core.run import RunState
-from sleep_runtime.stores import datadir, journal
+from sleep_runtime.stores import datadir, journal_schema
 from sleep_runtime.stores.backup import back_up, restore, verify
 from sleep_runtime.stores.datadir import DataDir
-from sleep_runtime.stores.journal import SqliteJournal, SqliteJournalReader
+from sleep_runtime.stores.journal import SqliteJournal
+from sleep_runtime.stores.journal_reader import SqliteJournalReader
 from sleep_runtime.stores.ledger import SqliteLedger, SqliteLedgerReader, revision
 from sleep_runtime.stores.projector import ReconcileReport
 from sleep_runtime.testing.clock import ManualClock
@@ -39,7 +40,7 @@ def test_every_schema_there_ever_was_has_a_fixture() -> None:
     there = {old.facts["ledger"] for old in ALL}
     assert there == revision.known_revisions(), f"make the fixture of the new migration: {MAKE}"
     versions = {old.facts["journal"] for old in ALL}
-    assert versions == set(range(1, journal.SCHEMA_VERSION + 1)), MAKE
+    assert versions == set(range(1, journal_schema.SCHEMA_VERSION + 1)), MAKE
     assert {old.facts["format"] for old in ALL} == set(range(1, datadir.FORMAT + 1)), MAKE
 
 

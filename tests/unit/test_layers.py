@@ -56,7 +56,7 @@ BREAKS = [
     Break("stores/journal.py", "import ray", RAY_IN_SHELLS),
     Break("testing/engine.py", "def later() -> None:\n    import ray", RAY_IN_SHELLS),
     Break("core/note.py", "import numpy", ONLY_PYDANTIC),
-    Break("core/ports.py", "from sqlalchemy import select", ONLY_PYDANTIC),
+    Break("core/ports/index.py", "from sqlalchemy import select", ONLY_PYDANTIC),
     Break("client/sync.py", "import sleep_runtime.config", LAYERS),
     Break("client/wire.py", "from pydantic import BaseModel", CLIENT_ALONE),
     Break("client/face.py", "import sleep_runtime.core.event", CLIENT_ALONE),

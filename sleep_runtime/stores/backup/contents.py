@@ -9,7 +9,8 @@ from pathlib import Path
 
 from sleep_runtime.core.errors import StoreError
 from sleep_runtime.stores.backup.manifest import LOGS, FileFacts, JournalFacts, LedgerFacts
-from sleep_runtime.stores.journal import SCHEMA_VERSION, SqliteJournalReader
+from sleep_runtime.stores.journal_reader import SqliteJournalReader
+from sleep_runtime.stores.journal_schema import SCHEMA_VERSION
 from sleep_runtime.stores.ledger import SqliteLedgerReader
 from sleep_runtime.stores.ledger.revision import HEAD, known_revisions, too_new
 from sleep_runtime.stores.sqlite import check_version, connect_reader, store_errors
