@@ -475,7 +475,7 @@ def _walk(
         origin = f"file {path}:{name_node.start_mark.line + 1}"
         if key in seen:
             problems.append(
-                InvalidConfig("is given twice", field=key, mend=f"remove one: {origin}")
+                InvalidConfig("is given twice", field=key or "''", mend=f"remove one: {origin}")
             )
         seen.add(key)
         if key not in _sections():

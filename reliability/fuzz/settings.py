@@ -98,7 +98,7 @@ SETTINGS: tuple[Target, ...] = (
         _read_file,
         (InvalidSettings,),
         told=False,
-        known=[DEEP_ARRAY, b'{"":0}', b"0", *_TAGGED, *_BOMBS],
+        known=[DEEP_ARRAY, b'{"":0}', b'{"":0,"":0}', b"0", *_TAGGED, *_BOMBS],
     ),
     Target(
         "settings-env",
