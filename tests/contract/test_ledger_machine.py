@@ -13,7 +13,7 @@ from sleep_runtime.testing.contracts.ledger_bench import POLICY, LedgerBench
 from sleep_runtime.testing.contracts.ledger_machine import LedgerMachine
 from sleep_runtime.testing.contracts.machines import Folder, run_machine
 
-EXAMPLES, STEPS = 20, 25
+EXAMPLES, STEPS = 40, 25
 
 
 class SqliteMachine(LedgerMachine):
@@ -64,4 +64,4 @@ def test_a_planted_bug_is_found(
 ) -> None:
     monkeypatch.setattr(module, name, bug)
     with pytest.raises((AssertionError, SleepRuntimeError)):
-        run_machine(SqliteMachine, examples=EXAMPLES, steps=STEPS, shrink=False)
+        run_machine(SqliteMachine, examples=4 * EXAMPLES, steps=STEPS, shrink=False)
