@@ -43,6 +43,8 @@ def test_who_is_erased_is_gone_from_every_file_and_every_answer(runtime: Runtime
 
     assert scan(runtime.data_dir, finder).hits == ()
     assert not any("quixotic" in statement for statement in found("ana", "codename"))
+    # The team's note has one voice left and waits; the next night gives bob his own back.
+    runtime.night("gone")
     assert any("EBITDA" in statement for statement in found("bob", "EBITDA"))
     assert "quixotic" not in runtime.log.read_text()
     again = runtime.http.get(f"/v1/erasures/{receipt['id']}").json()
