@@ -7,7 +7,7 @@ What a reader may see, the ledger decides: nothing is shown that it does not hav
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from sleep_runtime.core.access import EVERYTHING, Rights
 from sleep_runtime.core.errors import InvalidInput
 from sleep_runtime.core.note import Note
-from sleep_runtime.core.ports import Embedder, LedgerReader, ScoredNote
+from sleep_runtime.core.ports import Embedder, LedgerReader, ScoredNote, SeenLedger
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.present.cache import Scoped
 from sleep_runtime.present.fold import wording
@@ -31,6 +31,8 @@ from sleep_runtime.present.visible import visible
 __all__ = ["IndexQuery", "Searcher"]
 
 MAX_K = 1000
+LOOKS = 3
+"""How often a question is answered anew when nights change what it looks at meanwhile."""
 MAX_QUERY_CHARS = 8000
 MAX_VECTORS = 20_000
 PAGE = 1000
@@ -120,14 +122,40 @@ class Searcher:
                 looked(len(notes))
             shown = visible(notes, scope, as_of=as_of, include_superseded=include_superseded)
             return self._scan(scope, shown, query, k)
+        for _ in range(LOOKS):
+            found, moved = self._look(scope, query, k, seen, looked)
+            if not moved:
+                break
+            looked = None  # it is one question
+        return found if rights.within is None else _as_seen(found, rights)
+
+    def _look(
+        self,
+        scope: Scope,
+        query: str,
+        k: int,
+        seen: SeenLedger,
+        looked: Callable[[int], None] | None,
+    ) -> tuple[list[ScoredNote], bool]:
+        """The answer out of one view, and whether a night took something out of that meanwhile.
+
+        What it put in its place, a team's note for a person's, is then not in the view.
+        """
         lineage = scope.lineage()
         scoped = self._scopes.of(lineage, self._vectors.budget(), seen)
         view = View([segment for each in scoped for segment in each.segments])
         if looked is not None:
             looked(view.size)
         ranked = self._rank(view, query, scoped, k) if query.strip() else by_confidence(view, k=k)
-        found = take(ranked, view, self._notes.get, lineage=lineage, k=k)
-        return found if rights.within is None else _as_seen(found, rights)
+        moved = False
+
+        def fetch(places: Sequence[Place]) -> Mapping[str, Held]:
+            nonlocal moved
+            notes = self._notes.get(places)
+            moved = moved or len(notes) < len(places)
+            return notes
+
+        return take(ranked, view, fetch, lineage=lineage, k=k), moved
 
     def _rank(self, view: View, query: str, scoped: Sequence[Scoped], k: int) -> Ranked:
         if not view.size:

@@ -17,7 +17,7 @@ from sleep_runtime.core.ports import Hit, NoteVector, SegmentRow
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.present.ranking import Asked, by_confidence, by_relevance
 from sleep_runtime.present.rows import row_of
-from sleep_runtime.present.search import Searcher
+from sleep_runtime.present.search import LOOKS, Searcher
 from sleep_runtime.present.segments import Segment, View
 from sleep_runtime.present.visible import canonical, slot, visible
 from sleep_runtime.stores.projector import Projector
@@ -235,6 +235,48 @@ def test_a_commit_is_seen_by_the_next_search() -> None:
         make_note("b", "Use adjusted figures.", **EBITDA),
     )
     assert _ids(searcher.search(ANA, "figures", k=5)) == ["b"]
+
+
+def test_a_lesson_that_moves_up_while_it_is_looked_for_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mine = make_note("mine", "Use adjusted figures.", scope="acme/banking/ana", **EBITDA)
+    book = _book(mine)
+    named = book.named
+
+    def a_night_first(note_ids: Sequence[str]) -> list[Note]:
+        monkeypatch.setattr(book, "named", named)
+        folded: dict[str, Any] = {
+            "scope": "acme/banking/ana",
+            "status": NoteStatus.RETIRED,
+            "revision": 2,
+        }
+        book.write(
+            make_note("mine", "Use adjusted figures.", **folded, **EBITDA),
+            make_note("ours", "Use adjusted figures.", **EBITDA),
+        )
+        return named(note_ids)
+
+    monkeypatch.setattr(book, "named", a_night_first)
+    asked: list[int] = []
+    hits = _searcher(book).search(ANA, "figures", k=5, looked=asked.append)
+    assert _ids(hits) == ["ours"]
+    assert asked == [1], "one question is paid for once"
+
+
+def test_a_store_that_never_stands_still_is_not_asked_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    book = _book(make_note("a", "Use GAAP figures.", **EBITDA))
+    asked: list[int] = []
+
+    def gone(note_ids: Sequence[str]) -> list[Note]:
+        asked.append(len(note_ids))
+        return []
+
+    monkeypatch.setattr(book, "named", gone)
+    assert _searcher(book).search(ANA, "figures", k=5) == []
+    assert len(asked) == LOOKS
 
 
 def test_nothing_is_read_again_while_the_ledger_stands_still(
