@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from sleep_runtime.core.erasure import Erasure, ErasureState, Target
 from sleep_runtime.core.errors import NotFound
 from sleep_runtime.core.scope import Scope
 from sleep_runtime.stores.ledger import rows
+from sleep_runtime.stores.ledger.leases import NEVER
 from sleep_runtime.stores.ledger.schema import (
     erasures,
     leases,
@@ -23,11 +24,9 @@ from sleep_runtime.stores.ledger.schema import (
     under,
 )
 
-# No night takes the scopes before the erasure lets go of them, however long it was away.
-_NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 _FREE = ""
 _FENCE = insert(leases).values(
-    scope=sa.bindparam("of"), owner=sa.bindparam("by"), epoch=1, expires_at=_NEVER
+    scope=sa.bindparam("of"), owner=sa.bindparam("by"), epoch=1, expires_at=NEVER
 )
 _TAKE_OVER = _FENCE.on_conflict_do_update(
     index_elements=["scope"],

@@ -4,12 +4,13 @@ Expiry only says when somebody else may take the scope. What makes a write inval
 epoch, so a slow owner whom nobody replaced loses nothing.
 
 An expiry further ahead than two lifetimes was written before the clock was set back: it holds
-nobody off, or a dead owner would keep its scope for as long as the clock jumped.
+nobody off, or a dead owner would keep its scope for as long as the clock jumped. An erasure's
+lease does not expire.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -19,6 +20,8 @@ from sleep_runtime.core.scope import Scope
 from sleep_runtime.stores.ledger import rows
 from sleep_runtime.stores.ledger.schema import leases
 
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+"""When the lease of an erasure expires: it is let go of, however long that takes."""
 _FREE = ""
 _FURTHEST = 2
 """Lifetimes that an expiry may lie ahead; one would take the lease from an owner that lives each
@@ -51,7 +54,7 @@ def acquire(
 
 
 def _holds(expires_at: datetime, now: datetime, ttl_s: float) -> bool:
-    return now < expires_at <= now + _FURTHEST * timedelta(seconds=ttl_s)
+    return expires_at == NEVER or now < expires_at <= now + _FURTHEST * timedelta(seconds=ttl_s)
 
 
 def check(tx: sa.Connection, lease: Lease) -> rows.Row:
