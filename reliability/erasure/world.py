@@ -25,12 +25,14 @@ from sleep_runtime.core.erasure import Target
 from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.stores.backup import back_up
 from sleep_runtime.stores.backup.manifest import manifest_digest
+from sleep_runtime.stores.backup.register import FILE as BACKUPS
 from sleep_runtime.stores.backup.register import Registered, register
 from sleep_runtime.stores.context_dir import export
 from sleep_runtime.stores.datadir import DataDir
+from sleep_runtime.stores.exports import FILE as EXPORTS
+from sleep_runtime.stores.exports import remember
 from sleep_runtime.stores.journal_erasing import view
 from sleep_runtime.stores.ledger import SqliteLedgerReader
-from sleep_runtime.stores.places import Place, remember
 from sleep_runtime.telemetry.failpoint import arm
 from sleep_runtime.telemetry.log import configure
 from sleep_runtime.testing.clock import ManualClock
@@ -69,9 +71,9 @@ class Store:
         return copied
 
     def remember(self) -> None:
-        for kind in Place:
-            (self.data / f"{kind.value}.json").unlink(missing_ok=True)
-        remember(self.data, Place.EXPORTS, self.export, scope="")
+        for name in (EXPORTS, BACKUPS):
+            (self.data / name).unlink(missing_ok=True)
+        remember(self.data, self.export, scope="")
         digest = manifest_digest(self.backup)
         register(DataDir(self.data), Registered(path=self.backup, made_at=NIGHT, digest=digest))
 

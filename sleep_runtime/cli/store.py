@@ -49,11 +49,11 @@ def export(
 
 def _remember(to: Path, scope: str | None, config: Path | None) -> None:
     """Tell the data directory, if it is on this machine: an erasure makes its exports again."""
-    from sleep_runtime.stores.places import Place, remember
+    from sleep_runtime.stores.exports import remember
 
     directory = options.load_settings(config).settings.absolute().data_dir
     if directory.is_dir():
-        remember(directory, Place.EXPORTS, to, scope=scope or "")
+        remember(directory, to, scope=scope or "")
 
 
 def note_from_public(item: dict[str, Any]) -> Note:

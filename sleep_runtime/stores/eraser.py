@@ -23,14 +23,13 @@ from sleep_runtime.core.note import NoteStatus
 from sleep_runtime.core.policy import Policy
 from sleep_runtime.core.ports import Clock, Embedder, LedgerReader, LedgerWriter
 from sleep_runtime.core.scope import Scope
-from sleep_runtime.stores import needles
-from sleep_runtime.stores.backup.register import LOCK, remove_leftovers
+from sleep_runtime.stores import exports, needles
+from sleep_runtime.stores.backup.register import LOCK, registered, remove_leftovers
 from sleep_runtime.stores.context_dir import export
 from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.gathering import gather
 from sleep_runtime.stores.journal_erasing import JournalView, view
 from sleep_runtime.stores.needles import Wanted
-from sleep_runtime.stores.places import Place, known
 from sleep_runtime.stores.scan import Scanned, scan
 from sleep_runtime.telemetry.events import LogEvent
 from sleep_runtime.telemetry.failpoint import failpoint
@@ -271,7 +270,7 @@ class Eraser:
         return self._note(erasure, ErasureState.INDEXED)
 
     def _export(self, erasure: Erasure) -> Erasure:
-        told = [self._export_again(entry) for entry in known(self._parts.directory, Place.EXPORTS)]
+        told = [self._export_again(entry) for entry in exports.known(self._parts.directory)]
         failpoint("erasure.exported")
         return self._note(erasure, ErasureState.EXPORTED, receipt={"exports": told})
 
@@ -293,8 +292,7 @@ class Eraser:
     def _mend(self, erasure: Erasure) -> Erasure:
         with self._paths.lock(LOCK, wait_s=BACKUP_WAIT_S):
             remove_leftovers(self._paths)
-        entries = known(self._parts.directory, Place.BACKUPS)
-        told = [self._mend_one(erasure, entry) for entry in entries]
+        told = [self._mend_one(erasure, {"path": one.path}) for one in registered(self._paths)]
         failpoint("erasure.mended")
         return self._note(erasure, ErasureState.MENDED, receipt={"backups": told})
 

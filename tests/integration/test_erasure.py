@@ -42,11 +42,11 @@ from sleep_runtime.stores.backup.register import partial_of, registered
 from sleep_runtime.stores.context_dir import export
 from sleep_runtime.stores.datadir import DataDir
 from sleep_runtime.stores.erase_in import erase_in, erased, reapply
+from sleep_runtime.stores.exports import remember
 from sleep_runtime.stores.forgetter import Forgetter
 from sleep_runtime.stores.journal import SqliteJournal
 from sleep_runtime.stores.ledger import SqliteLedger, forgetting
 from sleep_runtime.stores.ledger.scrubbing import Scrubber
-from sleep_runtime.stores.places import Place, remember
 from sleep_runtime.stores.scan import Finder, scan
 from sleep_runtime.testing.clock import ManualClock
 from sleep_runtime.testing.engine import Line, ScriptedEngine
@@ -308,8 +308,8 @@ def test_remembered_exports_are_made_again_and_others_are_named(
     nights(world)
     directory, to = world.running.settings.data_dir, tmp_path / "export"
     export(world.running.ledger.notes(statuses=[NoteStatus.ACTIVE]), to)
-    remember(directory, Place.EXPORTS, to, scope="")
-    remember(directory, Place.EXPORTS, tmp_path / "taken away", scope="acme")
+    remember(directory, to, scope="")
+    remember(directory, tmp_path / "taken away", scope="acme")
     assert scan(to, Finder([TERSE.statement])).hits
     there, away = world.running.erase(ANA)["exports"]
     assert scan(to, Finder([TERSE.statement])).hits == ()
@@ -459,7 +459,7 @@ def test_a_step_left_out_is_found_by_the_scan(
     nights(world)
     to = world.running.settings.data_dir / "export"
     export(world.running.ledger.notes(statuses=[NoteStatus.ACTIVE]), to)
-    remember(world.running.settings.data_dir, Place.EXPORTS, to, scope="")
+    remember(world.running.settings.data_dir, to, scope="")
     plant(monkeypatch)
     receipt = world.running.erase(ANA)
     assert receipt["scan"]["erased_hits"] > 0
