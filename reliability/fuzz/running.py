@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,53 +9,18 @@ from pathlib import Path
 
 import httpx
 
+from reliability.living import start, stop
 from sleep_runtime.stores.datadir import DataDir
-
-UP_TIMEOUT_S = 120.0
-DOWN_TIMEOUT_S = 60.0
 
 
 @contextmanager
 def up(folder: Path, *, body_s: float) -> Iterator[str]:
     """``sleep-runtime up`` with everything in ``folder``; its address, once it is ready."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("SLEEP_")},
-        "HOME": str(folder),
-        "SLEEP_DATA_DIR": str(folder / "data"),
-        "SLEEP_HTTP__PORT": str(port),
-        "SLEEP_HTTP__BODY_TIMEOUT_S": str(body_s),
-    }
-    log = folder / "up.log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sleep_runtime.cli.main", "up"],
-            env=environment,
-            stdout=file,
-            stderr=file,
-        )
+    runtime = start(folder, SLEEP_HTTP__BODY_TIMEOUT_S=str(body_s))
     try:
-        _wait(f"http://127.0.0.1:{port}", process, log)
-        yield f"http://127.0.0.1:{port}"
+        yield runtime.url
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(DOWN_TIMEOUT_S)
-
-
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    over = time.monotonic() + UP_TIMEOUT_S
-    while time.monotonic() < over:
-        if process.poll() is not None:
-            break
-        try:
-            if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.2)
-    raise RuntimeError(f"no runtime came up: {log.read_text(errors='replace')[-2000:]}")
+        stop(runtime)
 
 
 def key_of(folder: Path) -> str:

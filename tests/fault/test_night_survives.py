@@ -12,31 +12,12 @@ from typing import Any
 
 import pytest
 
+from reliability.chaos.bench_wounds import BOUNDARIES
+
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = Path(__file__).with_name("night_worker.py")
 TRAIL = ROOT / "examples" / "earnings_deck" / "events.ndjson"
 DELIVERIES = 330  # two days: enough for every tier to learn something and to fold
-
-PLACES = [
-    "run.leased",
-    "scheduler.heads.noted",
-    "run.planned.before",
-    "run.generated.answered",
-    "run.generated.half_pinned",
-    "run.generated.pinned",
-    "run.planned.after",
-    "run.generated.before",
-    "run.reflected.answered",
-    "run.reflected.half_pinned",
-    "run.reflected.pinned",
-    "run.generated.after",
-    "run.reflected.before",
-    "run.reflected.after",
-    "run.committed.before",
-    "projector.upserted",
-    "projector.cleared",
-    "run.committed.after",
-]
 
 
 def night(data_dir: Path, failpoints: str = "") -> subprocess.CompletedProcess[str]:
@@ -67,7 +48,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("visit", [1, 3])
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", BOUNDARIES)
 def test_killed_anywhere_the_store_is_that_of_an_undisturbed_night(
     place: str, visit: int, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -86,7 +67,7 @@ def test_killed_anywhere_the_store_is_that_of_an_undisturbed_night(
 def test_killed_again_and_again_it_still_comes_to_the_same(
     undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:
-    for place in PLACES:
+    for place in BOUNDARIES:
         night(tmp_path, f"{place}=kill")
     healed = told(night(tmp_path))
     assert healed["digest"] == undisturbed["digest"], difference(healed, undisturbed)
