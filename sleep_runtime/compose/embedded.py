@@ -196,6 +196,7 @@ class Embedded:
         self._close_later(parts.journal)
         self._close_later(parts.ledger)
         self._close_later(parts.forgetter)
+        self._close_later(parts.auditor)
         return build_app(parts, authenticate)
 
     async def _request(self, scope: Scope | None) -> list[Scope]:

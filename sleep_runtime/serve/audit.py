@@ -6,6 +6,7 @@ request's back, once an hour for each caller, scope and kind: they never make an
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections import OrderedDict
@@ -69,7 +70,8 @@ class Auditor:
     def close(self) -> None:
         """Enter what waits, for some seconds at most."""
         if self._thread is not None:
-            self._waiting.put(None, timeout=CLOSE_S)
+            with contextlib.suppress(queue.Full):  # nothing is entered any more
+                self._waiting.put(None, timeout=CLOSE_S)
             self._thread.join(CLOSE_S)
 
     def _note(self, sight: _Sight) -> None:
