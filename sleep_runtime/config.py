@@ -510,7 +510,7 @@ def _env_values(environ: Mapping[str, str], problems: list[InvalidConfig]) -> li
         source.env_vars = {name.lower(): None if environ[name] == "null" else environ[name]}
         try:
             found = dict(flatten(source()))
-        except SettingsError:
+        except (SettingsError, RecursionError):  # no JSON, or nested too deeply to be a setting
             problems.append(
                 InvalidConfig(f"{environ[name][:80]!r} is not JSON", field=name, mend=_JSON_MEND)
             )

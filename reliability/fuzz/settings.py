@@ -106,6 +106,10 @@ SETTINGS: tuple[Target, ...] = (
         lambda environ: _load(None, environ),
         (InvalidSettings,),
         told=False,
-        known=[{"SLEEP_POOL__QUIET_HOURS": " "}, {"SLEEP_POOL__TIMEZONE": "Europe/Nowhere"}],
+        known=[
+            {"SLEEP_POOL__QUIET_HOURS": " "},
+            {"SLEEP_POOL__QUIET_HOURS": DEEP_ARRAY.decode()},
+            {"SLEEP_POOL__TIMEZONE": "Europe/Nowhere"},
+        ],
     ),
 )
